@@ -1,0 +1,1 @@
+"""IntelePeer Insights in a notebook."""

@@ -1,0 +1,175 @@
+"""Every way this package can fail.
+
+::
+
+    InsightsError
+    ├── ConfigError            a setting is missing, unreadable or contradicts another
+    ├── QueryError             the query does not fit the schema; .problems lists all of them
+    ├── ApiError               the API answered with something unexpected; .status
+    │   ├── AuthError          wrong user, password or expired token
+    │   ├── BusyError          every slot stayed taken (or the query is over the size limit: both send 429)
+    │   └── UnknownReportError the API does not know this report id
+    ├── ReportError            the report did not complete; .report_id
+    │   ├── EmptyReportError   the query matched no rows
+    │   ├── ReportFailedError  the API gave up; .messages
+    │   └── ReportTimeoutError we stopped waiting; ask again to resume (also a TimeoutError)
+    ├── TransferError          a shard could not be fetched
+    │   ├── HostKeyError       the file server is not the one we expect
+    │   └── IntegrityError     a shard is missing, short, or fails its checks
+    ├── CacheError             the disk said no (full, read-only, not ours)
+    └── FrameError             a file or frame lacks what the schema promises
+
+A message says what happened and what it means; ``hint`` says what to do next. In a notebook the cell fails
+with those lines alone; ``%tb`` shows the whole traceback.
+"""
+
+import sys
+import traceback
+from collections.abc import Sequence
+
+
+class InsightsError(Exception):
+    """Base class of every error this package raises on purpose.
+
+    Parameters
+    ----------
+    message : str
+        What happened, and what it means.
+    hint : str, default ""
+        What to do next; shown on a line of its own.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n{self.hint}" if self.hint else self.message
+
+    def _render_traceback_(self) -> list[str]:
+        """Lines IPython shows in place of a traceback: ours alone, or the whole story when ``%tb`` asks."""
+        if _asked_by_tb_magic():
+            return "".join(traceback.format_exception(self)).splitlines()
+        return f"{type(self).__name__}: {self}".splitlines()
+
+
+def _asked_by_tb_magic() -> bool:
+    """Whether IPython's ``%tb`` is on the stack: it renders through the same hook as a failing cell."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_name == "tb" and frame.f_globals.get("__name__", "").startswith("IPython."):
+            return True
+        if frame.f_back is None:
+            return False
+        frame = frame.f_back
+    return False
+
+
+class ConfigError(InsightsError):
+    """A setting is missing, unreadable or contradicts another."""
+
+
+class QueryError(InsightsError):
+    """The query does not fit the schema.
+
+    Parameters
+    ----------
+    problems : sequence of str
+        Everything found wrong, each with its JSON path and, where there is one, the nearest valid name.
+    hint : str, default ""
+        What to do next.
+    """
+
+    def __init__(self, problems: Sequence[str], hint: str = "") -> None:
+        self.problems = list(problems)
+        lead = "the query has a problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
+        if len(self.problems) == 1:
+            message = f"{lead}: {self.problems[0]}"
+        else:
+            message = f"the query has {lead}:\n" + "\n".join(f"  - {problem}" for problem in self.problems)
+        super().__init__(message, hint)
+
+    def __reduce__(self) -> tuple[type["QueryError"], tuple[list[str], str]]:
+        return type(self), (self.problems, self.hint)
+
+
+class ApiError(InsightsError):
+    """The API answered with something unexpected.
+
+    Parameters
+    ----------
+    message, hint : str
+        As in :class:`InsightsError`.
+    status : int or None
+        The HTTP status, or None when no answer came.
+    """
+
+    def __init__(self, message: str, hint: str = "", *, status: int | None = None) -> None:
+        super().__init__(message, hint)
+        self.status = status
+
+
+class AuthError(ApiError):
+    """Wrong user, password or expired token."""
+
+
+class BusyError(ApiError):
+    """Every slot stayed taken, or the query is over the size limit: the API answers 429 to both."""
+
+
+class UnknownReportError(ApiError):
+    """The API does not know this report id."""
+
+
+class ReportError(InsightsError):
+    """The report did not complete.
+
+    Parameters
+    ----------
+    message, hint : str
+        As in :class:`InsightsError`.
+    report_id : str or None
+        The service's id of the report.
+    messages : sequence of str
+        The service's own words, where it gave any.
+    """
+
+    def __init__(
+        self, message: str, hint: str = "", *, report_id: str | None = None, messages: Sequence[str] = ()
+    ) -> None:
+        super().__init__(message, hint)
+        self.report_id = report_id
+        self.messages = list(messages)
+
+
+class EmptyReportError(ReportError):
+    """The query matched no rows."""
+
+
+class ReportFailedError(ReportError):
+    """The API gave up on the report; ``messages`` holds its words."""
+
+
+class ReportTimeoutError(ReportError, TimeoutError):
+    """We stopped waiting. The report goes on; asking again picks it up."""
+
+
+class TransferError(InsightsError):
+    """A shard could not be fetched."""
+
+
+class HostKeyError(TransferError):
+    """The file server is not the one we expect."""
+
+
+class IntegrityError(TransferError):
+    """A shard is missing, short, or fails its checks."""
+
+
+class CacheError(InsightsError):
+    """The disk said no: full, read-only, or not ours."""
+
+
+class FrameError(InsightsError):
+    """A file or frame lacks what the schema promises."""

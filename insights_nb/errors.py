@@ -23,7 +23,6 @@ A message says what happened and what it means; ``hint`` says what to do next. I
 with those lines alone; ``%tb`` shows the whole traceback.
 """
 
-import sys
 import traceback
 from collections.abc import Sequence
 
@@ -56,14 +55,10 @@ class InsightsError(Exception):
 
 def _asked_by_tb_magic() -> bool:
     """Whether IPython's ``%tb`` is on the stack: it renders through the same hook as a failing cell."""
-    frame = sys._getframe(1)
-    while frame is not None:
-        if frame.f_code.co_name == "tb" and frame.f_globals.get("__name__", "").startswith("IPython."):
-            return True
-        if frame.f_back is None:
-            return False
-        frame = frame.f_back
-    return False
+    return any(
+        frame.f_code.co_name == "tb" and frame.f_globals.get("__name__", "").startswith("IPython.")
+        for frame, _ in traceback.walk_stack(None)
+    )
 
 
 class ConfigError(InsightsError):

@@ -1,0 +1,293 @@
+"""Where the API is and who we are.
+
+Each setting is looked up when it is needed; the first found wins:
+
+1. what :func:`insights_nb.configure` or :func:`insights_nb.demo` said in this process
+2. the environment, ``INSIGHTS_<SETTING>``
+3. ``config.toml`` in the user's configuration folder (``INSIGHTS_CONFIG`` names another file; empty = none):
+   the table ``[profiles.<name>]`` of the profile in use, then ``[default]``
+4. the keyring, for secrets, where the ``keyring`` extra is installed
+5. the default
+
+Never the current folder or its parents: a notebook somebody cloned must not redirect credentials.
+"""
+
+import hashlib
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, NoReturn
+from urllib.parse import urlsplit
+
+import platformdirs
+
+from insights_nb.errors import ConfigError
+
+APP = "insights_nb"
+SECRETS = frozenset({"password", "token", "sftp_password"})
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+class Secret:
+    """A value that does not show itself: not in reprs, logs or tracebacks, and never in a pickle.
+
+    Parameters
+    ----------
+    value : str
+        What to keep; only :meth:`reveal` gives it back.
+    """
+
+    __slots__ = ("__value",)
+
+    def __init__(self, value: str) -> None:
+        self.__value = value
+
+    def reveal(self) -> str:
+        """The value itself; call it only where it is sent."""
+        return self.__value
+
+    def __repr__(self) -> str:
+        return "***"
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError("a Secret is never pickled or copied")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything the pipeline needs to know about where and who.
+
+    Parameters
+    ----------
+    api_url, auth_url : str
+        Hosts without a path; ``https``, or ``http`` for this machine.
+    username, password : str, Secret
+        The login for the API.
+    token : Secret
+        A bearer token; skips the login.
+    sftp_host, sftp_port, sftp_username, sftp_password, sftp_key_file : str, int, str, Secret, Path
+        The file server that holds the reports.
+    sftp_host_key : tuple of str
+        ``SHA256:…`` fingerprints that are trusted; empty means the user's ``known_hosts`` decides.
+    sftp_root : str
+        Put before the relative path of a report.
+    cache_dir : Path
+        Root of the disk cache.
+    cache_max_bytes : int
+        Size the cache is kept under.
+    profile : str
+        Name of the profile the values were read from.
+    origins : mapping of str to str
+        For each setting, where its value came from.
+    """
+
+    api_url: str = "https://api.intelepeer.com"
+    auth_url: str = "https://customer.intelepeer.com"
+    username: str = ""
+    password: Secret | None = None
+    token: Secret | None = None
+    sftp_host: str = ""
+    sftp_port: int = 22
+    sftp_username: str = ""
+    sftp_password: Secret | None = None
+    sftp_key_file: Path | None = None
+    sftp_host_key: tuple[str, ...] = ()
+    sftp_root: str = ""
+    cache_dir: Path = field(default_factory=lambda: platformdirs.user_cache_path(APP))
+    cache_max_bytes: int = 20 * 1024**3
+    profile: str = ""
+    origins: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def account(self) -> str:
+        """16 hex digits for this API and user: reports of two accounts never meet on disk."""
+        who = self.username or "token"
+        if self.token is not None and not self.username:
+            who = f"token\0{self.token.reveal()}"
+        return hashlib.sha256(f"account\0{self.api_url}\0{who}".encode()).hexdigest()[:16]
+
+    def table(self) -> list[tuple[str, str, str]]:
+        """(setting, shown value, where it came from), secrets as ``***``."""
+        rows = []
+        for name in NAMES:
+            value = getattr(self, name)
+            if isinstance(value, tuple):
+                value = ", ".join(value)
+            shown = "" if value is None or value == "" else str(value)
+            rows.append((name, shown, self.origins.get(name, "default")))
+        return rows
+
+
+NAMES = tuple(setting.name for setting in fields(Settings) if setting.name != "origins")
+
+
+def resolve(
+    overrides: Mapping[str, Any], profile: str | None = None, environ: Mapping[str, str] | None = None
+) -> Settings:
+    """Look every setting up, now.
+
+    Parameters
+    ----------
+    overrides : mapping
+        What this process was told; wins over everything else.
+    profile : str or None
+        Profile of the configuration file to read; None looks at ``overrides`` and ``INSIGHTS_PROFILE``.
+    environ : mapping or None
+        Environment; None means the process's own.
+
+    Raises
+    ------
+    ConfigError
+        For unknown keys, values that cannot be read and contradictions, all of them at once.
+    """
+    environ = os.environ if environ is None else environ
+    check_names(overrides, "configure()")
+    wanted = profile or overrides.get("profile") or environ.get("INSIGHTS_PROFILE") or ""
+    file_values, file_name = _read_file(environ, wanted)
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    problems: list[str] = []
+    for name in NAMES:
+        variable = f"INSIGHTS_{name.upper()}"
+        if overrides.get(name) is not None:
+            raw, origin = overrides[name], "configure()"
+        elif environ.get(variable):
+            raw, origin = environ[variable], variable
+        elif name in file_values:
+            raw, origin = file_values[name], file_name
+        else:
+            continue
+        try:
+            values[name] = _convert(name, raw)
+            origins[name] = origin
+        except ValueError as error:
+            problems.append(f"{name} ({origin}): {error}")
+    if wanted:
+        values["profile"] = wanted
+    if problems:
+        raise ConfigError("; ".join(problems) + ".", "See every value and its source: python -m insights_nb config")
+    _add_keyring(values, origins)
+    return Settings(**values, origins=origins)
+
+
+def check_names(given: Mapping[str, Any], source: str) -> None:
+    """Refuse settings that do not exist.
+
+    Raises
+    ------
+    ConfigError
+        Naming the source, each unknown key and the nearest valid one.
+    """
+    problems = []
+    for name in given:
+        if name not in NAMES:
+            near = get_close_matches(name, NAMES, n=1)
+            problems.append(f'"{name}"' + (f' (did you mean "{near[0]}"?)' if near else ""))
+    if problems:
+        raise ConfigError(
+            f"{source} has unknown settings: {', '.join(problems)}.", f"The settings are: {', '.join(NAMES)}."
+        )
+
+
+def config_file(environ: Mapping[str, str]) -> Path | None:
+    """The configuration file in use, or None when ``INSIGHTS_CONFIG`` is set empty."""
+    if "INSIGHTS_CONFIG" in environ:
+        return Path(environ["INSIGHTS_CONFIG"]).expanduser() if environ["INSIGHTS_CONFIG"] else None
+    return platformdirs.user_config_path(APP) / "config.toml"
+
+
+def _read_file(environ: Mapping[str, str], profile: str) -> tuple[dict[str, Any], str]:
+    path = config_file(environ)
+    if path is None or (not path.exists() and "INSIGHTS_CONFIG" not in environ):
+        if profile:
+            raise ConfigError(
+                f'profile "{profile}" is asked for, but there is no configuration file.',
+                f"Write one with a table [profiles.{profile}]: {path or 'INSIGHTS_CONFIG is empty'}",
+            )
+        return {}, ""
+    trouble = ""
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        trouble = f"the configuration file {path} cannot be read: {error}."
+    if trouble:
+        raise ConfigError(trouble, "Mend the file, or set INSIGHTS_CONFIG to another one (empty = none).")
+    profiles = content.get("profiles", {})
+    unknown = [key for key in content if key not in {"default", "profiles"}]
+    if unknown or not isinstance(profiles, dict):
+        raise ConfigError(
+            f"the configuration file {path} has entries outside its tables: {', '.join(unknown) or 'profiles'}.",
+            "Put settings under [default] or [profiles.<name>].",
+        )
+    if profile and profile not in profiles:
+        known = ", ".join(profiles) or "none"
+        raise ConfigError(f'{path} has no profile "{profile}".', f"Its profiles are: {known}.")
+    merged: dict[str, Any] = {}
+    for table, values in (
+        ("default", content.get("default", {})),
+        (f"profiles.{profile}", profiles.get(profile, {})),
+    ):
+        check_names(values, f"{path} [{table}]")
+        merged.update(values)
+    return merged, str(path)
+
+
+def _convert(name: str, raw: Any) -> Any:
+    """One setting from text (or a ready value) to its type; ValueError says what was expected."""
+    if name in SECRETS:
+        return raw if isinstance(raw, Secret) else Secret(str(raw))
+    if name in {"sftp_port", "cache_max_bytes"}:
+        try:
+            number = int(raw)
+        except (TypeError, ValueError):
+            number = -1
+        if not 0 < number <= (65535 if name == "sftp_port" else 2**63):
+            raise ValueError(f"{raw!r} is no whole number in range")
+        return number
+    if name in {"cache_dir", "sftp_key_file"}:
+        return Path(raw).expanduser()
+    if name == "sftp_host_key":
+        keys = raw.split(",") if isinstance(raw, str) else list(raw)
+        keys = [key.strip() for key in keys if key.strip()]
+        wrong = [key for key in keys if not key.startswith("SHA256:")]
+        if wrong:
+            raise ValueError(f'{wrong[0]!r} is no fingerprint of the form "SHA256:…"')
+        return tuple(key.rstrip("=") for key in keys)
+    if name in {"api_url", "auth_url"}:
+        return _host(str(raw))
+    return str(raw)
+
+
+def _host(url: str) -> str:
+    parts = urlsplit(url.rstrip("/"))
+    if parts.scheme not in {"https", "http"} or not parts.hostname or parts.path or parts.query or parts.username:
+        raise ValueError(f'{url!r} is no host of the form "https://host" (no path, no user)')
+    if parts.scheme == "http" and parts.hostname not in LOOPBACK:
+        raise ValueError(f"{url!r} would send the password in the clear; http is only for this machine")
+    return url.rstrip("/")
+
+
+def _add_keyring(values: dict[str, Any], origins: dict[str, str]) -> None:
+    """Fill missing secrets from the keyring where that extra is installed: service insights_nb, user = setting."""
+    missing = [name for name in sorted(SECRETS - {"token"}) if name not in values]
+    if not missing or ("token" in values and "sftp_password" in values):
+        return
+    try:
+        import keyring
+        from keyring.errors import KeyringError
+    except ImportError:
+        return
+    for name in missing:
+        user = values.get("sftp_username" if name == "sftp_password" else "username")
+        if not user:
+            continue
+        try:
+            found = keyring.get_password(f"{APP}:{name}", user)
+        except KeyringError:
+            found = None
+        if found:
+            values[name] = Secret(found)
+            origins[name] = "keyring"

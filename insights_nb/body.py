@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from insights_nb.errors import QueryError
-from insights_nb.schema import FieldType, Schema, nearest, type_of
+from insights_nb.catalog import FieldType, Schema, nearest, type_of
 from insights_nb.window import api_form, from_api_form
 
 OPERATORS = ("$eq", "$gt", "$gte", "$lt", "$lte", "$ne")

@@ -98,11 +98,25 @@ class ApiError(InsightsError):
         As in :class:`InsightsError`.
     status : int or None
         The HTTP status, or None when no answer came.
+    temporary : bool
+        Whether the same request may well succeed later.
+    sent : bool
+        Whether the service may have taken the request although no good answer came.
     """
 
-    def __init__(self, message: str, hint: str = "", *, status: int | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        hint: str = "",
+        *,
+        status: int | None = None,
+        temporary: bool = False,
+        sent: bool = False,
+    ) -> None:
         super().__init__(message, hint)
         self.status = status
+        self.temporary = temporary
+        self.sent = sent
 
 
 class AuthError(ApiError):

@@ -1,0 +1,292 @@
+"""Finished reports on disk, addressed by the digest of their query.
+
+::
+
+    <root>/CACHEDIR.TAG                       backups and indexers: keep out, personal data
+    <root>/v1/<account>/partial/<digest>.<hex>/   shards being fetched, one folder a kernel
+    <root>/v1/<account>/entries/<kk>/<digest>/<generation>/
+        manifest.json · shard-00000.csv.gz …      complete, verified, read-only
+
+A folder becomes an entry by one rename, after every shard was verified: a reader sees a whole report or none.
+"""
+
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from insights_nb import disk
+from insights_nb.check import ShardFacts
+
+FORM = 1
+VERSION = "v1"
+FRESH_SECONDS = 15 * 60.0
+SETTLED_SECONDS = 86400.0
+_TAG = b"Signature: 8a477f597d28d172789f06886806bc55\n# Reports fetched by insights_nb; they hold personal data.\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One verified file of an entry; sizes in bytes, ``mtime_ns`` as the file system gave it."""
+
+    file: str
+    size: int
+    sha256: str
+    inflated: int
+    rows: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What an entry holds. Times are Unix seconds.
+
+    Parameters
+    ----------
+    digest, text : str
+        The query; see :class:`insights_nb.spec.Query`.
+    report_id : str
+        The service's id of the report.
+    submitted, fetched : float
+        When the query was sent, and when the last shard was verified.
+    expires : float or None
+        When the entry stops being an answer; None for a range that was settled.
+    shards : tuple of Shard
+        In the order the service listed them.
+    """
+
+    digest: str
+    text: str
+    report_id: str
+    submitted: float
+    fetched: float
+    expires: float | None
+    shards: tuple[Shard, ...]
+
+    @property
+    def rows(self) -> int:
+        """Rows of all shards."""
+        return sum(shard.rows for shard in self.shards)
+
+    @property
+    def size(self) -> int:
+        """Compressed bytes of all shards."""
+        return sum(shard.size for shard in self.shards)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One complete report on disk."""
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def paths(self) -> list[Path]:
+        """The shards, in order."""
+        return [self.folder / shard.file for shard in self.manifest.shards]
+
+
+def expiry(end: datetime, fetched: float) -> float | None:
+    """When an entry stops being an answer.
+
+    A range that was still open, or ended less than a day before the report was fetched, may yet gain rows: it
+    is kept for 15 minutes. An older one is settled and has no expiry.
+    """
+    settled = fetched - end.astimezone(UTC).timestamp() >= SETTLED_SECONDS
+    return None if settled else fetched + FRESH_SECONDS
+
+
+class Cache:
+    """The entries of one account.
+
+    Parameters
+    ----------
+    root : Path
+        Root of the cache; made on first write, mode 0700.
+    account : str
+        Folder of the account under it.
+    """
+
+    def __init__(self, root: Path, account: str) -> None:
+        self.root = root
+        self.folder = root / VERSION / account
+
+    def find(self, digest: str, now: float, report_id: str = "") -> Entry | None:
+        """The newest whole entry that still answers a query, or None.
+
+        Parameters
+        ----------
+        digest : str
+            The query.
+        now : float
+            Unix time; an expired entry is no answer.
+        report_id : str, default ""
+            Accept only this report.
+        """
+        for entry in self._generations(digest):
+            manifest = entry.manifest
+            fresh = manifest.expires is None or now < manifest.expires
+            wanted = manifest.report_id == report_id if report_id else fresh
+            if wanted and _intact(entry):
+                with suppress(OSError):
+                    (entry.folder / "used").touch(disk.FILE_MODE)
+                return entry
+        return None
+
+    def entries(self) -> list[Entry]:
+        """Every readable entry, expired ones too, the newest first."""
+        found = []
+        for shelf in disk.names(self.folder / "entries"):
+            for digest in disk.names(self.folder / "entries" / shelf):
+                found += list(self._generations(digest))
+        return sorted(found, key=lambda entry: entry.manifest.fetched, reverse=True)
+
+    def staging(self, digest: str) -> Path:
+        """A fresh folder of our own for the shards of a report.
+
+        Raises
+        ------
+        CacheError
+            The disk said no.
+        """
+        with disk.disk_errors(self.folder):
+            disk.make_private_folder(self.root)
+            tag = self.root / "CACHEDIR.TAG"
+            if not tag.exists():
+                disk.write_atomic(tag, _TAG)
+            return disk.make_private_folder(self.folder / "partial" / f"{digest}.{secrets.token_hex(6)}")
+
+    def leftovers(self, digest: str, mine: Path) -> list[Path]:
+        """Folders a killed kernel left for the same query: what they hold need not be fetched again."""
+        partial = self.folder / "partial"
+        return [partial / name for name in disk.names(partial) if name.startswith(digest) and name != mine.name]
+
+    def publish(self, staging: Path, manifest: Manifest, facts: Sequence[ShardFacts]) -> Entry:
+        """Make the verified shards of a folder an entry, by one rename.
+
+        Parameters
+        ----------
+        staging : Path
+            From :meth:`staging`; holds one verified file per shard.
+        manifest : Manifest
+            Without its shards: they are described here, from the files.
+        facts : sequence of ShardFacts
+            What the check of each shard found, in order.
+
+        Raises
+        ------
+        CacheError
+            The disk said no; nothing was published.
+        """
+        with disk.disk_errors(self.folder):
+            shards = tuple(
+                Shard(name, fact.size, fact.sha256, fact.inflated, fact.rows, (staging / name).stat().st_mtime_ns)
+                for name, fact in zip(_shard_names(len(facts)), facts, strict=True)
+            )
+            complete = replace(manifest, shards=shards)
+            kept = {shard.file for shard in shards}
+            for name in disk.names(staging):
+                if name not in kept:
+                    disk.remove(staging / name)
+            disk.write_json(staging / "manifest.json", {"form": FORM, **asdict(complete)}, disk.SEALED_MODE)
+            disk.fsync_dir(staging)
+            home = disk.make_private_folder(self._home(manifest.digest))
+            # Names sort by time, so the newest generation is the last one.
+            generation = home / f"{int(manifest.fetched * 1000):015d}-{secrets.token_hex(4)}"
+            disk.rename(staging, generation)
+            disk.fsync_dir(home)
+            for leftover in self.leftovers(manifest.digest, staging):
+                disk.remove_tree(leftover)
+        return Entry(generation, complete)
+
+    def evict(self, max_bytes: int, keep: Entry) -> None:
+        """Remove expired entries, then the least recently used, until the account fits ``max_bytes``."""
+        entries = [entry for entry in self.entries() if entry.folder != keep.folder]
+        total = keep.manifest.size + sum(entry.manifest.size for entry in entries)
+        newer = {keep.manifest.digest: keep.manifest.fetched}
+        for entry in sorted(entries, key=_last_used):
+            superseded = entry.manifest.fetched < newer.get(entry.manifest.digest, 0)
+            if total > max_bytes or superseded:
+                self.remove(entry)
+                total -= entry.manifest.size
+
+    def remove(self, entry: Entry) -> None:
+        """Remove one entry; a kernel that is reading it notices a missing file and fetches again.
+
+        Raises
+        ------
+        CacheError
+            The disk said no.
+        """
+        with disk.disk_errors(self.folder):
+            # Out of sight first, in one step: a half-removed entry is never found.
+            trash = disk.make_private_folder(self.folder / "trash") / secrets.token_hex(6)
+            with suppress(FileNotFoundError):
+                disk.rename(entry.folder, trash)
+            disk.remove_tree(trash)
+
+    def clear(self) -> tuple[int, int]:
+        """Remove every entry and every half-fetched shard; (entries, bytes) removed.
+
+        Raises
+        ------
+        CacheError
+            The disk said no.
+        """
+        entries = self.entries()
+        for entry in entries:
+            self.remove(entry)
+        with disk.disk_errors(self.folder):
+            for name in ("entries", "partial", "trash"):
+                disk.remove_tree(self.folder / name)
+        return len(entries), sum(entry.manifest.size for entry in entries)
+
+    def _home(self, digest: str) -> Path:
+        return self.folder / "entries" / digest[:2] / digest
+
+    def _generations(self, digest: str) -> Iterator[Entry]:
+        home = self._home(digest)
+        for name in reversed(disk.names(home)):
+            manifest = _from_json(disk.read_json(home / name / "manifest.json"))
+            if manifest is not None and manifest.digest == digest:
+                yield Entry(home / name, manifest)
+
+
+def _shard_names(count: int) -> list[str]:
+    return [f"shard-{index:05d}.csv.gz" for index in range(count)]
+
+
+def _intact(entry: Entry) -> bool:
+    """Whether every shard is there as it was published, by size and time of change."""
+    for path, shard in zip(entry.paths, entry.manifest.shards, strict=True):
+        try:
+            found = path.stat(follow_symlinks=False)
+        except OSError:
+            return False
+        if (found.st_size, found.st_mtime_ns) != (shard.size, shard.mtime_ns):
+            return False
+    return True
+
+
+def _last_used(entry: Entry) -> float:
+    with suppress(OSError):
+        return (entry.folder / "used").stat().st_mtime
+    return entry.manifest.fetched
+
+
+def _from_json(value: Any) -> Manifest | None:
+    """A manifest from its JSON; None for anything else, also a newer form."""
+    if not isinstance(value, dict) or value.get("form") != FORM:
+        return None
+    known = {field.name for field in fields(Manifest)}
+    try:
+        shards = tuple(Shard(**shard) for shard in value["shards"])
+        if [shard.file for shard in shards] != _shard_names(len(shards)):
+            return None
+        return replace(Manifest(**{name: value[name] for name in known}), shards=shards)
+    except (KeyError, TypeError, ValueError):
+        return None

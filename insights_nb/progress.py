@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol
 
 
 class Stage(StrEnum):
@@ -60,5 +61,21 @@ class Progress:
 Observer = Callable[[Progress], None]
 
 
-def silent(progress: Progress) -> None:
-    """Observe nothing."""
+class Display(Protocol):
+    """Shows progress to a person: an observer that is told when the call is over."""
+
+    def __call__(self, progress: Progress, /) -> None:
+        """Show where the report is."""
+
+    def close(self, error: BaseException | None = None, note: str = "") -> None:
+        """Leave one line behind: the result, the failure, or the note of an interrupted call."""
+
+
+class Silence:
+    """Shows nothing."""
+
+    def __call__(self, progress: Progress, /) -> None:
+        """Ignore it."""
+
+    def close(self, error: BaseException | None = None, note: str = "") -> None:
+        """Leave nothing behind."""

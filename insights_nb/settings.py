@@ -13,6 +13,7 @@ Never the current folder or its parents: a notebook somebody cloned must not red
 """
 
 import hashlib
+import hmac
 import os
 import tomllib
 from collections.abc import Mapping
@@ -51,6 +52,12 @@ class Secret:
 
     def __repr__(self) -> str:
         return "***"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and hmac.compare_digest(self.__value.encode(), other.__value.encode())
+
+    def __hash__(self) -> int:
+        return hash(type(self))
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError("a Secret is never pickled or copied")
@@ -154,6 +161,9 @@ def resolve(
         variable = f"INSIGHTS_{name.upper()}"
         if overrides.get(name) is not None:
             raw, origin = overrides[name], "configure()"
+            if raw == "":  # said to be unset: not even the environment is asked
+                origins[name] = origin
+                continue
         elif environ.get(variable):
             raw, origin = environ[variable], variable
         elif name in file_values:

@@ -1,0 +1,247 @@
+"""What a notebook cell calls. Works the same in a script, without IPython."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from html import escape
+from typing import Any
+
+import pandas as pd
+
+from insights_nb import report as pipeline
+from insights_nb.account import Account
+from insights_nb.body import Body
+from insights_nb.catalog import Schema
+from insights_nb.connect import account_in_use
+from insights_nb.report import DtypeBackend, OnEmpty, Report
+from insights_nb.spec import Events, Query, build_query
+from insights_nb.widgets import display_for
+from insights_nb.window import Length, Moment
+
+
+def query(
+    query: Body | None = None,
+    /,
+    *,
+    events: Events | None = None,
+    since: Moment | None = None,
+    until: Moment | None = None,
+    last: Length | None = None,
+    where: Mapping[str, Any] | None = None,
+    scope: Mapping[str, Any] | None = None,
+    refresh: bool = False,
+    timeout: float | None = None,
+    progress: str = "auto",
+    on_empty: OnEmpty = "raise",
+    dtype_backend: DtypeBackend = None,
+    profile: str | None = None,
+) -> pd.DataFrame:
+    """Ask the service, wait, and return the rows.
+
+    The same query is answered from the disk cache, and a report that is still running (asked for by a kernel
+    that was stopped, killed, or is another one on this machine) is picked up instead of being submitted again.
+
+    Parameters
+    ----------
+    query : dict, str or Path, optional
+        The API's own JSON: a mapping, JSON text, or the path of a ``.json`` file. It may leave ``timestamp`` out
+        where ``last``, or ``since`` and ``until``, say the range.
+    events : str, list of str, or dict of str to list of str
+        Events to fetch, and the fields of each; a name alone means every field. Instead of ``query``.
+    since, until : str, datetime, Timestamp or date
+        The range, both ends inclusive: ISO text, or relative as ``"-24h"`` and ``"now"``. Without an offset it is
+        UTC. ``until`` defaults to now. Resolved to whole seconds before anything else happens.
+    last : str or timedelta
+        The range from that long ago until now: ``"24h"``, ``"7d"``.
+    where : dict
+        Keep matching rows: ``{"FlowId": "5dcf…"}``, ``{"EventVersion": {"$gt": 1}}``, or by event
+        ``{"ApplicationExitEvent": {"ExitReason": "Busy"}}``. Rows of a session may be missing then; to keep
+        whole sessions use ``scope``.
+    scope : dict
+        Keep every row, in the range, of the sessions that have a matching row; same form as ``where``.
+    refresh : bool, default False
+        Ask the service anew although the cache has an answer.
+    timeout : float, optional
+        Seconds to wait for the service in all; twelve hours unless said.
+    progress : {"auto", "widget", "text", "none"}
+        How to show progress.
+    on_empty : {"raise", "frame"}
+        What to do when no rows match: raise, or return an empty frame with the right columns.
+    dtype_backend : {"pyarrow"}, optional
+        Arrow dtypes, as in pandas.
+    profile : str, optional
+        Profile of the configuration file to use for this call.
+
+    Returns
+    -------
+    DataFrame
+        One row an event, columns in the order asked, rows in no promised order, a RangeIndex. STRING → ``str``
+        (``"0012"`` and ``"+1555…"`` stay as they are), INTEGER → ``Int64``, BOOLEAN → ``boolean``, TIMESTAMP →
+        ``datetime64[us, UTC]``. ``attrs["insights"]`` holds the query, its digest, the report id, the window, the
+        number of rows and shards, when it was fetched and whether it came from the cache.
+
+    Raises
+    ------
+    QueryError
+        The query does not fit the schema; nothing was sent, and every problem is listed.
+    EmptyReportError, ReportFailedError, ReportTimeoutError, BusyError, AuthError, ApiError
+        The service's side.
+    HostKeyError, IntegrityError, TransferError
+        The file server's side.
+    CacheError, FrameError, ConfigError
+        This side.
+
+    Examples
+    --------
+    >>> insights.query(events={"ApplicationExitEvent": ["SessionId", "ExitReason"]}, last="24h")  # doctest: +SKIP
+    """
+    return submit(
+        query,
+        events=events,
+        since=since,
+        until=until,
+        last=last,
+        where=where,
+        scope=scope,
+        refresh=refresh,
+        progress=progress,
+        profile=profile,
+    ).result(timeout, on_empty=on_empty, dtype_backend=dtype_backend)
+
+
+def submit(
+    query: Body | None = None,
+    /,
+    *,
+    events: Events | None = None,
+    since: Moment | None = None,
+    until: Moment | None = None,
+    last: Length | None = None,
+    where: Mapping[str, Any] | None = None,
+    scope: Mapping[str, Any] | None = None,
+    refresh: bool = False,
+    progress: str = "auto",
+    profile: str | None = None,
+) -> Report:
+    """Start a query and return at once; arguments as :func:`query`.
+
+    Returns
+    -------
+    Report
+        ``.id``, ``.query``, ``.status()``, and ``.result()``, which waits and returns the frame.
+
+    Raises
+    ------
+    QueryError, ApiError, CacheError, ConfigError
+        The query was not sent, or was refused.
+    """
+    display_for(progress)  # a wrong mode is refused before anything is sent
+    account = account_in_use(profile)
+    asked = _checked(account, query, events, since, until, last, where, scope)
+    stopped = False
+    try:
+        return pipeline.submit(account, asked, refresh=refresh, show=partial(display_for, progress))
+    except KeyboardInterrupt:
+        stopped = True
+    assert stopped  # noqa: S101 - for the reader; only an interrupt comes here
+    # A fresh one: the frames of the old one hold the request, and with it the token.
+    raise KeyboardInterrupt("stopped; what the service took is written down. Run the cell again to pick it up.")
+
+
+def schema(*, refresh: bool = False, profile: str | None = None) -> Schema:
+    """Events and fields that may be asked for; a table in a notebook.
+
+    Parameters
+    ----------
+    refresh : bool, default False
+        Ask the service although a list younger than a day is on disk.
+    profile : str, optional
+        Profile of the configuration file to use.
+    """
+    return account_in_use(profile).schema(fresh=refresh)
+
+
+@dataclass(frozen=True, slots=True)
+class DryRun:
+    """What a query would send, and what the cache says; nothing was sent.
+
+    Parameters
+    ----------
+    text : str
+        The exact JSON, indented.
+    digest : str
+        Its name in the cache.
+    cached : str
+        Whether the cache has it, in a sentence.
+    """
+
+    text: str
+    digest: str
+    cached: str
+
+    def __repr__(self) -> str:
+        return f"{self.text}\n\ndigest {self.digest}\n{self.cached}\nNothing was sent."
+
+    def _repr_html_(self) -> str:
+        return (
+            f"<pre>{escape(self.text)}</pre><p>digest <code>{escape(self.digest)}</code><br>"
+            f"{escape(self.cached)}<br>Nothing was sent.</p>"
+        )
+
+
+def dry_run(
+    query: Body | None = None,
+    /,
+    *,
+    events: Events | None = None,
+    since: Moment | None = None,
+    until: Moment | None = None,
+    last: Length | None = None,
+    where: Mapping[str, Any] | None = None,
+    scope: Mapping[str, Any] | None = None,
+    profile: str | None = None,
+) -> DryRun:
+    """Check a query against the schema and show what would be sent; arguments as :func:`query`.
+
+    Raises
+    ------
+    QueryError
+        With everything that is wrong with the query.
+    """
+    account = account_in_use(profile)
+    asked = _checked(account, query, events, since, until, last, where, scope)
+    now = account.clock.now()
+    entry = account.cache.find(asked.digest, now)
+    job = account.journal.load(asked.digest)
+    if entry is not None:
+        cached = f"In the cache: {entry.manifest.rows:,} rows, fetched {_ago(now - entry.manifest.fetched)} ago."
+    elif job is not None and job.unfinished:
+        cached = f"Not in the cache, but already {job.state.value} as {job.report_id or '(no id yet)'}."
+    else:
+        cached = "Not in the cache."
+    return DryRun(json.dumps(asked.body, indent=2, ensure_ascii=False), asked.digest, cached)
+
+
+def _checked(
+    account: Account,
+    body: Body | None,
+    events: Events | None,
+    since: Moment | None,
+    until: Moment | None,
+    last: Length | None,
+    where: Mapping[str, Any] | None,
+    scope: Mapping[str, Any] | None,
+) -> Query:
+    now = datetime.fromtimestamp(account.clock.now(), UTC)
+    return account.check(
+        lambda known: build_query(
+            body, known, events=events, since=since, until=until, last=last, where=where, scope=scope, now=now
+        )
+    )
+
+
+def _ago(seconds: float) -> str:
+    minutes = max(0, int(seconds // 60))
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h" if minutes < 2880 else f"{minutes // 1440} d"

@@ -109,6 +109,13 @@ def account_in_use(profile: str | None = None) -> Account:
     return _accounts[-1]
 
 
+def reset() -> None:
+    """Forget what this process was told, and end its local service."""
+    _demo.stop()
+    _overrides.clear()
+    _accounts.clear()
+
+
 def is_demo() -> bool:
     """Whether the local service of this process is running."""
     return _demo.service is not None

@@ -1,0 +1,23 @@
+"""What every test starts from: none of our settings, a private home for caches and configuration."""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def clean_settings(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Take our environment variables away and point the cache at a folder of the test's own."""
+    for name in [
+        name for name in os.environ if name.startswith("INSIGHTS_") and name != "INSIGHTS_TESTS_REQUIRE_PARTS"
+    ]:
+        monkeypatch.delenv(name)
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("INSIGHTS_CONFIG", "")
+    monkeypatch.setenv("INSIGHTS_CACHE_DIR", str(home / "cache"))
+    yield home
+    if connect := sys.modules.get("insights_nb.connect"):
+        connect.reset()

@@ -1,0 +1,106 @@
+"""The journal: records on disk, and who may drive a report."""
+
+import json
+import multiprocessing
+import os
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from insights_nb.journal import KEEP_SECONDS, Job, Journal, State
+
+JOB = Job("d" * 64, '{"timestamp": {}}', "", State.RUNNING, 100.0, 0.0, report_id="abc")
+
+
+def test_a_record_reads_back(tmp_path: Path) -> None:
+    """What was saved is what is loaded, with the time and the process that wrote it."""
+    journal = Journal(tmp_path / "jobs")
+    assert journal.load(JOB.digest) is None
+    saved = journal.save(JOB, 123.0)
+    assert journal.load(JOB.digest) == saved
+    assert saved.updated == 123.0
+    assert saved.process.startswith(f"{os.getpid()}@")
+
+
+def test_files_and_folder_are_private_under_any_umask(tmp_path: Path) -> None:
+    """0600 and 0700, also with umask 000."""
+    old = os.umask(0)
+    try:
+        journal = Journal(tmp_path / "jobs")
+        journal.save(JOB, 1.0)
+        with journal.admission():
+            pass
+    finally:
+        os.umask(old)
+    assert (tmp_path / "jobs").stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "jobs").iterdir()} == {0o600}
+
+
+def test_jobs_come_newest_first_and_the_asked_one_is_found(tmp_path: Path) -> None:
+    """Relative words find the newest unfinished report, never a finished one."""
+    journal = Journal(tmp_path)
+    for number, state in enumerate([State.RUNNING, State.RUNNING, State.DONE]):
+        journal.save(Job(f"{number}" * 64, "{}", "words", state, float(number), 0.0, report_id=str(number)), 1.0)
+    assert [job.report_id for job in journal.jobs()] == ["2", "1", "0"]
+    found = journal.asked("words")
+    assert found is not None
+    assert found.report_id == "1"
+    assert journal.asked("other") is None
+    assert journal.asked("") is None
+
+
+def test_finished_records_go_after_a_month_and_running_ones_stay(tmp_path: Path) -> None:
+    """A running report holds a slot however old it is."""
+    journal = Journal(tmp_path)
+    journal.save(JOB, 1.0)
+    journal.save(Job("e" * 64, "{}", "", State.DONE, 1.0, 0.0), 1.0)
+    journal.prune(KEEP_SECONDS)
+    assert len(journal.jobs()) == 2
+    journal.prune(KEEP_SECONDS + 2.0)
+    assert [job.digest for job in journal.jobs()] == [JOB.digest]
+
+
+@settings(max_examples=50)
+@given(st.binary(max_size=40) | st.builds(lambda form: json.dumps({"form": form}).encode(), st.integers(0, 3)))
+def test_garbage_is_a_miss(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    """Law: a file that is no record, or one of a newer form, reads as none."""
+    folder = tmp_path_factory.mktemp("jobs")
+    (folder / f"{JOB.digest}.json").write_bytes(content)
+    assert Journal(folder).load(JOB.digest) is None
+    assert Journal(folder).jobs() == []
+
+
+def test_one_driver_at_a_time(tmp_path: Path) -> None:
+    """The second asker is told no until the first gives the right back."""
+    journal = Journal(tmp_path)
+    one, two = journal.driver("d"), journal.driver("d")
+    assert one.try_acquire()
+    assert not two.try_acquire()
+    assert journal.driver("e").try_acquire()
+    one.release()
+    assert two.try_acquire()
+    two.release()
+
+
+def _drive(folder: Path, pipe: Connection) -> None:
+    driver = Journal(folder).driver("d")
+    pipe.send(driver.try_acquire())
+    pipe.recv()
+
+
+def test_a_killed_drivers_right_is_free(tmp_path: Path) -> None:
+    """SIGKILL of the process that drives frees the report for the next."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_drive, args=(tmp_path, theirs))
+    process.start()
+    assert ours.recv() is True
+    mine = Journal(tmp_path).driver("d")
+    assert not mine.try_acquire()
+    process.kill()
+    process.join()
+    assert mine.try_acquire()
+    mine.release()

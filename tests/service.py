@@ -1,5 +1,12 @@
 """The local service as tests use it, and accounts that talk to it."""
 
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,4 +57,49 @@ class QuickClock(Clock):
         """Move time on; give other threads the moment they need."""
         self.slept.append(seconds)
         self.ahead += seconds
-        super().sleep(0.001)
+        super().sleep(0)
+
+
+def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
+    """Wait until something is so, and fail when it never is."""
+    pause, deadline = threading.Event(), time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError("it never happened")
+        pause.wait(0.01)
+
+
+def environment(simulator: Simulator, cache: Path) -> dict[str, str]:
+    """The environment of another process that talks to a service."""
+    ours = {f"INSIGHTS_{name.upper()}": value for name, value in simulator.settings.items()}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("INSIGHTS_")}
+    return {**kept, **ours, "INSIGHTS_CONFIG": "", "INSIGHTS_CACHE_DIR": str(cache)}
+
+
+ASKER = """
+import json, sys
+import pandas as pd
+import insights_nb as insights
+frame = insights.query(sys.argv[1], progress="none")
+told = frame.attrs["insights"]
+print(json.dumps({"rows": frame.astype(str).values.tolist(), "report": told["report_id"], "cached": told["cached"]}))
+"""
+
+
+def ask_elsewhere(simulator: Simulator, cache: Path, body: Mapping[str, Any] = BODY) -> "subprocess.Popen[str]":
+    """Ask a query in a process of its own; it prints rows, report id and whether it was cached, as JSON."""
+    return subprocess.Popen(
+        [sys.executable, "-c", ASKER, json.dumps(body)],
+        env=environment(simulator, cache),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def told(process: "subprocess.Popen[str]") -> dict[str, Any]:
+    """What such a process printed, once it is done."""
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    found: dict[str, Any] = json.loads(out)
+    return found

@@ -1,0 +1,458 @@
+"""A query from start to finish, over real HTTP and SFTP: answers, failures, resuming, sharing."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from insights_nb.account import Account
+from insights_nb.body import Body
+from insights_nb.errors import (
+    ApiError,
+    BusyError,
+    EmptyReportError,
+    IntegrityError,
+    ReportFailedError,
+    ReportTimeoutError,
+    UnknownReportError,
+)
+from insights_nb.journal import State
+from insights_nb.progress import Progress, Stage
+from insights_nb.report import Report, poll_pause, submit
+from insights_nb.simulator import Fault, Simulator
+from insights_nb.spec import Query, build_query
+from tests.service import BODY, QuickClock, account_for, ask_elsewhere, service, told, until
+
+NOW = datetime(2026, 11, 24, tzinfo=UTC)
+EMPTY = {**BODY, "timestamp": {"$gte": "2020-01-01T00:00:00Z", "$lte": "2020-01-02T00:00:00Z"}}
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Simulator]:
+    with service() as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def simulator(shared: Simulator) -> Iterator[Simulator]:
+    """The shared service, without faults before and after."""
+    shared.faults.clear()
+    yield shared
+    shared.faults.clear()
+    shared.release()
+    shared.settle()
+
+
+@pytest.fixture
+def account(simulator: Simulator, tmp_path: Path) -> Iterator[Account]:
+    found = account_for(simulator, tmp_path / "cache", QuickClock())
+    yield found
+    found.client.close()
+
+
+class Recorder:
+    """Keeps every progress value, and how the display was closed."""
+
+    def __init__(self) -> None:
+        self.seen: list[Progress] = []
+        self.closed: list[tuple[BaseException | None, str]] = []
+
+    def __call__(self, progress: Progress, /) -> None:
+        """Keep it."""
+        self.seen.append(progress)
+
+    def close(self, error: BaseException | None = None, note: str = "") -> None:
+        """Keep how it ended."""
+        self.closed.append((error, note))
+
+
+def asked(account: Account, body: Body = BODY, **words: Any) -> Query:
+    return account.check(lambda schema: build_query(body, schema, now=NOW, **words))
+
+
+def posts(simulator: Simulator) -> int:
+    return simulator.count("POST", r"/Q$")
+
+
+def test_a_query_becomes_a_frame_and_then_a_hit(account: Account, simulator: Simulator) -> None:
+    """From POST to typed frame; the same query again is the same frame without a word to the service."""
+    before = posts(simulator)
+    first = submit(account, asked(account)).result()
+    assert list(first.columns) == ["SessionId", "TimeStamp", "ActionId", "ExitReason"]
+    assert [str(dtype) for dtype in first.dtypes] == ["str", "datetime64[us, UTC]", "str", "str"]
+    assert len(first) > 500
+    about = first.attrs["insights"]
+    assert about["query"] == BODY
+    assert about["window"] == ["2026-11-13T00:00:00Z", "2026-11-20T00:00:00Z"]
+    assert (about["rows"], about["cached"], about["settled"]) == (len(first), False, True)
+    calls, visits = len(simulator.calls), len(simulator.visits)
+    report = submit(account, asked(account))
+    assert report.status() == "on disk"
+    again = report.result()
+    pd.testing.assert_frame_equal(first, again)
+    assert again.attrs["insights"] == {**about, "cached": True}
+    assert (len(simulator.calls), len(simulator.visits)) == (calls, visits)
+    assert posts(simulator) == before + 1
+
+
+def test_refresh_asks_anew_and_its_report_wins(account: Account, simulator: Simulator) -> None:
+    """refresh=True submits although the cache has an answer; the new report then answers."""
+    first = submit(account, asked(account)).result()
+    fresh = submit(account, asked(account), refresh=True).result()
+    assert fresh.attrs["insights"]["report_id"] != first.attrs["insights"]["report_id"]
+    later = submit(account, asked(account)).result()
+    assert later.attrs["insights"]["report_id"] == fresh.attrs["insights"]["report_id"]
+    assert len(account.cache.entries()) == 1
+
+
+def test_the_arrow_backend_gives_arrow_dtypes(account: Account) -> None:
+    """dtype_backend works on the same entry, from network and cache alike."""
+    frames = [submit(account, asked(account)).result(dtype_backend="pyarrow") for _ in range(2)]
+    assert all(isinstance(dtype, pd.ArrowDtype) for frame in frames for dtype in frame.dtypes)
+    pd.testing.assert_frame_equal(*frames)
+
+
+def test_progress_runs_through_its_stages(account: Account) -> None:
+    """Running, downloading, reading, done; figures never fall and end at the whole."""
+    recorder = Recorder()
+    frame = submit(account, asked(account), show=lambda: recorder).result()
+    order = list(Stage)
+    stages = [progress.stage for progress in recorder.seen]
+    assert stages == sorted(stages, key=order.index)
+    assert set(stages) >= {Stage.RUNNING, Stage.DOWNLOADING, Stage.READING, Stage.DONE}
+    elapsed = [progress.elapsed for progress in recorder.seen]
+    assert elapsed == sorted(elapsed)
+    received = [progress.bytes_done for progress in recorder.seen if progress.bytes_done is not None]
+    assert received == sorted(received)
+    last = recorder.seen[-1]
+    assert (last.rows, last.columns, last.bytes_done) == (len(frame), 4, last.bytes_total)
+    assert recorder.closed == [(None, "")]
+
+
+def test_no_rows_is_an_error_of_its_own_or_an_empty_frame(account: Account, simulator: Simulator) -> None:
+    """The documented Failed body raises EmptyReportError with the vendor's words, or gives typed columns."""
+    with pytest.raises(EmptyReportError, match="All data fields have empty values") as caught:
+        submit(account, asked(account, EMPTY)).result()
+    assert caught.value.messages[0] == "Query range to wide"
+    assert caught.value.report_id
+    assert account.journal.jobs()[0].state is State.EMPTY
+    frame = submit(account, asked(account, EMPTY)).result(on_empty="frame")
+    full = submit(account, asked(account)).result()
+    assert frame.empty
+    assert frame.dtypes.equals(full.dtypes)
+    assert frame.attrs["insights"]["rows"] == 0
+
+
+@pytest.mark.parametrize(
+    ("do", "messages", "said"),
+    [("fail", ["Out of memory"], 'could not make report .*"Out of memory"'), ("cancel", [], "canceled report")],
+)
+def test_a_failed_report_says_why(
+    account: Account, simulator: Simulator, do: str, messages: list[str], said: str
+) -> None:
+    """Failed and Canceled raise ReportFailedError; asked again, a new report is made."""
+    simulator.faults.add(Fault(on="POST /Q", do=do, messages=messages))
+    with pytest.raises(ReportFailedError, match=said) as caught:
+        submit(account, asked(account)).result()
+    assert caught.value.messages == messages
+    assert len(submit(account, asked(account)).result()) > 500
+
+
+def test_time_is_up_and_the_report_is_kept(account: Account, simulator: Simulator) -> None:
+    """The user's deadline ends the wait, not the report: the same query picks it up."""
+    simulator.hold()
+    before = posts(simulator)
+    report = submit(account, asked(account))
+    with pytest.raises(ReportTimeoutError, match=f"report {report.id} goes on") as caught:
+        report.result(timeout=5)
+    assert isinstance(caught.value, TimeoutError)
+    simulator.release()
+    assert len(submit(account, asked(account)).result()) > 500
+    assert posts(simulator) == before + 1
+
+
+def test_slots_are_waited_for(account: Account, simulator: Simulator) -> None:
+    """429 is no failure: the query waits, says so, and runs when a slot comes free."""
+    simulator.faults.add(Fault(on="POST /Q", do="busy", times=3))
+    recorder = Recorder()
+    report = submit(account, asked(account), show=lambda: recorder)
+    assert report.id == ""
+    assert report.status() == "waiting for a slot"
+    assert len(report.result()) > 500
+    waits = [progress for progress in recorder.seen if progress.stage is Stage.WAITING]
+    assert waits
+    assert "2 at a time" in waits[0].note
+
+
+def test_waiting_for_a_slot_has_an_end(account: Account, simulator: Simulator) -> None:
+    """After an hour of 429 the error names both causes: slots, or the size limit."""
+    simulator.faults.add(Fault(on="POST /Q", do="busy", times=0))
+    with pytest.raises(BusyError, match="over the size limit of about 1 TB"):
+        submit(account, asked(account)).result()
+    with pytest.raises(ReportTimeoutError, match="not taken by the service"):
+        submit(account, asked(account)).result(timeout=30)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(on="GET /Q/status", do="reset", times=5),
+        Fault(on="GET /Q/status", do="answer", times=5, status=503, body="<html>"),
+        Fault(on="GET /Q/status", do="amend", times=5, body={"status": "Paused for lunch"}),
+        Fault(on="GET /Q/status", do="amend", times=5, body={"status": None}),
+        Fault(
+            on="GET /Q/status",
+            do="answer",
+            times=3,
+            status=500,
+            body=[{"message": "QueryRequest matching query does not exist.", "code": 500}],
+        ),
+        Fault(on="GET /Q/location", do="reset", times=5),
+        Fault(on="GET /Q/location", do="amend", body={"status": "Process has not finish yet, please verify"}),
+    ],
+    ids=lambda fault: f"{fault.on}-{fault.do}-{fault.status}",
+)
+def test_waiting_survives_trouble_on_the_way(account: Account, simulator: Simulator, fault: Fault) -> None:
+    """Lost answers, odd words and a short unknown id right after the POST do not fail the report."""
+    simulator.faults.add(fault)
+    assert len(submit(account, asked(account)).result()) > 500
+    assert simulator.faults.struck
+
+
+def test_an_id_that_stays_unknown_is_lost(account: Account, simulator: Simulator) -> None:
+    """After a minute's grace the unknown id is final, and the next asking submits anew."""
+    body = [{"message": "QueryRequest matching query does not exist.", "code": 500}]
+    simulator.faults.add(Fault(on="GET /Q/status", do="answer", times=0, status=500, body=body))
+    with pytest.raises(UnknownReportError):
+        submit(account, asked(account)).result()
+    assert account.journal.jobs()[0].state is State.LOST
+    simulator.faults.clear()
+    assert len(submit(account, asked(account)).result()) > 500
+
+
+def test_a_shard_that_stays_corrupt_publishes_nothing(account: Account, simulator: Simulator) -> None:
+    """A bad CRC at every try is an IntegrityError; nothing is cached, the report is kept."""
+    simulator.faults.add(Fault(on="export", do="flip", at=60, times=0))
+    with pytest.raises(IntegrityError):
+        submit(account, asked(account)).result()
+    assert account.cache.entries() == []
+    assert account.journal.jobs()[0].unfinished
+
+
+def test_the_id_is_on_disk_before_anything_else(account: Account, simulator: Simulator) -> None:
+    """After submit returns, the journal holds the id; an intent whose answer was lost stays too."""
+    report = submit(account, asked(account))
+    job = account.journal.load(report.query.digest)
+    assert job is not None
+    assert (job.state, job.report_id) == (State.RUNNING, report.id)
+    simulator.faults.add(Fault(on="POST /Q", do="reset_after"))
+    other = asked(account, EMPTY)
+    with pytest.raises(ApiError):
+        submit(account, other)
+    lost = account.journal.load(other.digest)
+    assert lost is not None
+    assert lost.state is State.INTENT
+
+
+def test_a_refused_query_leaves_no_trace(account: Account, simulator: Simulator) -> None:
+    """A 400 proves that no report runs: the journal forgets the intent."""
+    simulator.faults.add(Fault(on="POST /Q", do="answer", status=400, body={"code": 400, "message": "no"}))
+    with pytest.raises(Exception, match="no"):
+        submit(account, asked(account))
+    assert account.journal.jobs() == []
+
+
+def test_relative_words_pick_up_their_running_report(account: Account, simulator: Simulator) -> None:
+    """last="8d" asked again while its report runs means that report, though the range has moved on."""
+    simulator.hold()
+    before = posts(simulator)
+    body = {"data": BODY["data"]}
+    first = submit(account, asked(account, body, last="21d"))
+    later = account.check(lambda schema: build_query(body, schema, last="21d", now=NOW.replace(hour=1)))
+    assert later.digest != first.query.digest
+    second = submit(account, later)
+    assert second.id == first.id
+    assert second.query == first.query
+    assert posts(simulator) == before + 1
+
+
+def test_an_interrupt_during_the_post_keeps_the_id(
+    account: Account, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stop pressed while the POST is on its way: the id is written before the interrupt is heeded."""
+    gate = threading.Event()
+    simulator.faults.add(Fault(on="POST /Q", do="delay_after", gate=gate))
+    query = asked(account)
+    join, interrupted = threading.Thread.join, []
+
+    def stop_once(thread: threading.Thread, timeout: float | None = None) -> None:
+        if thread.name == "insights-submit" and not interrupted:
+            interrupted.append(True)
+            gate.set()
+            raise KeyboardInterrupt
+        join(thread, timeout)
+
+    monkeypatch.setattr(threading.Thread, "join", stop_once)
+    with pytest.raises(KeyboardInterrupt):
+        submit(account, query)
+    job = account.journal.load(query.digest)
+    assert job is not None
+    assert job.state is State.RUNNING
+
+
+def test_an_interrupted_wait_says_how_to_go_on(account: Account, simulator: Simulator) -> None:
+    """KeyboardInterrupt keeps its type, tells the id, holds no frame of a request, and resumes to one POST."""
+    simulator.hold()
+    before = posts(simulator)
+
+    class Stopper(Recorder):
+        def __call__(self, progress: Progress, /) -> None:
+            super().__call__(progress)
+            if len(self.seen) == 5:
+                raise KeyboardInterrupt
+
+    stopper = Stopper()
+    report = submit(account, asked(account), show=lambda: stopper)
+    with pytest.raises(KeyboardInterrupt, match=f"report {report.id} goes on on the service. Run the cell again"):
+        report.result()
+    assert stopper.closed[0][1].startswith("stopped waiting")
+    simulator.release()
+    assert len(submit(account, asked(account)).result()) > 500
+    assert posts(simulator) == before + 1
+
+
+def test_an_entry_that_expired_is_fetched_again(simulator: Simulator, tmp_path: Path) -> None:
+    """A range that was still open answers for 15 minutes, then the service is asked again."""
+    clock = QuickClock()
+    account = account_for(simulator, tmp_path, clock)
+    body = {**BODY, "timestamp": {"$gte": "2026-11-13T00:00:00Z", "$lte": "2100-01-01T00:00:00Z"}}
+    before = posts(simulator)
+    frame = submit(account, asked(account, body)).result()
+    assert frame.attrs["insights"]["settled"] is False
+    clock.ahead += 14 * 60
+    assert submit(account, asked(account, body)).result().attrs["insights"]["cached"]
+    clock.ahead += 2 * 60
+    assert not submit(account, asked(account, body)).result().attrs["insights"]["cached"]
+    account.client.close()
+    assert posts(simulator) == before + 2
+
+
+def expected(account: Account) -> list[list[str]]:
+    rows: list[list[str]] = submit(account, asked(account)).result().astype(str).to_numpy().tolist()
+    return sorted(rows)
+
+
+@pytest.mark.parametrize("moment", ["waiting", "downloading"])
+def test_a_killed_kernel_loses_nothing(simulator: Simulator, tmp_path: Path, moment: str) -> None:
+    """SIGKILL while waiting or downloading: the next process picks the report up; one POST, the right frame."""
+    before = posts(simulator)
+    gate = threading.Event()
+    if moment == "waiting":
+        simulator.hold()
+    else:
+        simulator.faults.add(Fault(on="SFTP read", do="stall", at=100, gate=gate))
+    polls = simulator.count("GET", "status")
+    first = ask_elsewhere(simulator, tmp_path / "one")
+    until(lambda: simulator.faults.struck if moment == "downloading" else simulator.count("GET", "status") > polls)
+    first.send_signal(signal.SIGKILL)
+    first.communicate()
+    gate.set()
+    simulator.release()
+    second = told(ask_elsewhere(simulator, tmp_path / "one"))
+    assert posts(simulator) == before + 1
+    assert not second["cached"]
+    oracle = account_for(simulator, tmp_path / "two")
+    assert sorted(second["rows"]) == expected(oracle)
+    oracle.client.close()
+
+
+def test_two_processes_asking_at_once_share_one_report(simulator: Simulator, tmp_path: Path) -> None:
+    """The same query from two kernels at the same moment: one POST, two equal frames."""
+    before = posts(simulator)
+    simulator.hold()
+    both = [ask_elsewhere(simulator, tmp_path) for _ in range(2)]
+    until(lambda: posts(simulator) > before)
+    simulator.release()
+    one, two = (told(process) for process in both)
+    assert posts(simulator) == before + 1
+    assert one["report"] == two["report"]
+    assert one["rows"] == two["rows"]
+    assert len(one["rows"]) > 500
+
+
+def test_a_report_says_what_it_is(account: Account) -> None:
+    """Its repr tells range, events and where it is."""
+    report = submit(account, asked(account))
+    assert repr(report) == (
+        f"<insights report as {report.id}: 2026-11-13T00:00:00Z to 2026-11-20T00:00:00Z, ApplicationExitEvent>"
+    )
+    report.result()
+    assert "on disk" in repr(report)
+    waiting = Report(account, report.query)
+    assert "waiting for a slot" in repr(waiting)
+
+
+def test_poll_pauses_grow_with_the_run_and_stay_bounded() -> None:
+    """Soon at first, a twelfth of the run later, a minute at most, a fifth either way."""
+    assert poll_pause(0, 0.5) == pytest.approx(0.3)
+    assert poll_pause(120, 0.5) == pytest.approx(10)
+    assert poll_pause(1e6, 0.5) == pytest.approx(60)
+    assert poll_pause(120, 0) == pytest.approx(8)
+    assert poll_pause(120, 1) == pytest.approx(12)
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
+TRICKY = st.sampled_from(
+    ["0012", "+15555550123", "NA", "null", "1e5", 'a "b"', "x,y", "line\nline", "\r", " ", "é", "00:12"]
+)
+ROWS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "Passthrough": st.none() | TEXT | TRICKY,
+            "Unlisted": st.none() | TEXT | TRICKY,
+            "EventVersion": st.none() | st.integers(-(2**63), 2**63 - 1),
+            "IsTriggerAction": st.none() | st.booleans(),
+            "StartTime": st.none() | st.datetimes(datetime(1970, 1, 2), datetime(2200, 1, 1)),
+        }
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(ROWS)
+def test_any_table_comes_back_exactly(tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]]) -> None:
+    """Law: what the service holds is what query returns; only an empty text comes back as missing."""
+    columns = ["Passthrough", "Unlisted", "EventVersion", "IsTriggerAction", "StartTime"]
+    table = pd.DataFrame(
+        {
+            "EventName": "ApplicationExitEvent",
+            "TimeStamp": pd.Timestamp("2026-11-14", tz="UTC"),
+            "SessionId": [f"1794614400-{number:04d}" for number in range(len(rows))],
+            "Passthrough": pd.array([row["Passthrough"] for row in rows], dtype="str"),
+            "Unlisted": pd.array([row["Unlisted"] or "x" for row in rows], dtype="str"),
+            "EventVersion": pd.array([row["EventVersion"] for row in rows], dtype="Int64"),
+            "IsTriggerAction": pd.array([row["IsTriggerAction"] for row in rows], dtype="boolean"),
+            "StartTime": pd.to_datetime(pd.Series([row["StartTime"] for row in rows]), utc=True).astype(
+                "datetime64[us, UTC]"
+            ),
+        }
+    )
+    with service(events=table, shard_rows=5) as simulator:
+        account = account_for(simulator, tmp_path_factory.mktemp("cache"))
+        body = {**BODY, "data": {"ApplicationExitEvent": {"fields": ["SessionId", *columns]}}}
+        frame = submit(account, asked(account, body)).result()
+        account.client.close()
+    found = frame.sort_values("SessionId", ignore_index=True)[columns]
+    wanted = table[columns].copy()
+    for name in ("Passthrough", "Unlisted"):
+        wanted[name] = wanted[name].mask(wanted[name] == "")
+    pd.testing.assert_frame_equal(found, wanted)

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pandas as pd
+
 import insights_nb as insights
 from insights_nb import connect
 from insights_nb.settings import config_file
@@ -51,7 +53,8 @@ def _demo(size: int, folder: Path) -> int:
     frame = insights.query(events=events, progress="text", **window)
     first = time.perf_counter() - started
     print(f"\n{frame.shape[0]:,} rows × {frame.shape[1]} columns\n\n{frame.dtypes.to_string()}\n")
-    print(frame.head(5).T.to_string())
+    with pd.option_context("display.width", 140, "display.max_columns", 8, "display.max_colwidth", 24):
+        print(frame.head(5))
     log = insights.session_log(frame)
     print(f"\nHow the sessions ended\n\n{log.exits().to_string()}\n")
     started = time.perf_counter()

@@ -46,12 +46,9 @@ def test_where_and_scope_select(simulator: Simulator) -> None:
     """Where keeps matching rows; scope keeps every row of the sessions that have one."""
     everything = notebook.query(BODY, progress="none")
     reason = everything["ExitReason"].value_counts().index[-1]
-    words = {
-        "events": {"ApplicationExitEvent": list(everything.columns)},
-        "since": RANGE["$gte"],
-        "until": RANGE["$lte"],
-    }
-    kept = notebook.query(**words, where={"ExitReason": reason}, progress="none")
+    events = {"ApplicationExitEvent": list(everything.columns)}
+    ask = partial(notebook.query, events=events, since=RANGE["$gte"], until=RANGE["$lte"], progress="none")
+    kept = ask(where={"ExitReason": reason})
     assert set(kept["ExitReason"]) == {reason}
     assert len(kept) == (everything["ExitReason"] == reason).sum()
     whole = ask(scope={"ExitReason": reason})

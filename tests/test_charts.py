@@ -1,0 +1,173 @@
+"""Charts: a finding as title, what it rests on as subtitle, labels for every number, nothing global changed."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+
+import matplotlib
+import pandas as pd
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.text import Text
+
+from insights_nb import charts
+from insights_nb.charts.style import COLORS, HATCHES, percent, seconds_text, shorten
+from insights_nb.sessions import SessionLog, session_log
+from tests.session_logs import DAY, fetched, make_log
+
+matplotlib.use("agg")
+Draw = Callable[[SessionLog, Axes | None], Axes]
+DRAWN: dict[str, Draw] = {
+    "exits": lambda log, ax: log.plot.exits(ax=ax),
+    "exits by event": lambda log, ax: log.plot.exits(level="event", ax=ax),
+    "exits over time": lambda log, ax: log.plot.exits(freq="10min", ax=ax),
+    "timeline": lambda log, ax: log.plot.timeline(log.sessions().index[0], ax=ax),
+}
+
+
+@pytest.fixture(scope="module")
+def log() -> SessionLog:
+    return session_log(fetched(make_log(60, seed=5, span=1800), DAY + 200, DAY + 1500))
+
+
+@pytest.fixture(autouse=True)
+def _no_figures_left() -> Iterator[None]:
+    from matplotlib import pyplot
+
+    yield
+    pyplot.close("all")
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_every_chart_draws_where_told(log: SessionLog, name: str) -> None:
+    """A chart draws on the Axes given and returns it, or makes one figure and shows nothing itself."""
+    from matplotlib import pyplot
+
+    ax = Figure().subplots()
+    assert DRAWN[name](log, ax) is ax
+    assert pyplot.get_fignums() == []
+    DRAWN[name](log, None)
+    assert len(pyplot.get_fignums()) == 1
+
+
+@pytest.mark.parametrize("name", DRAWN)
+@pytest.mark.parametrize("style", ["default", "dark_background"])
+def test_every_chart_is_readable_on_light_and_dark(log: SessionLog, name: str, style: str) -> None:
+    """No text is below 8 points, and all of it has the colour of the style in force."""
+    from matplotlib import pyplot
+
+    with pyplot.style.context(style):
+        wanted = matplotlib.colors.to_rgba(matplotlib.rcParams["text.color"])
+        ax = DRAWN[name](log, None)
+        ax.figure.canvas.draw()
+        texts = [text for text in ax.findobj(Text) if isinstance(text, Text)]
+        for text in texts:
+            if text.get_text() and text.get_visible() and text.get_text() != "!":
+                assert float(text.get_fontsize()) >= 8, text
+                assert matplotlib.colors.to_rgba(text.get_color())[:3] == wanted[:3], text
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_charts_change_no_settings(log: SessionLog, name: str) -> None:
+    """Drawing leaves matplotlib's settings as they were."""
+    before = dict(matplotlib.rcParams)
+    DRAWN[name](log, None)
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_the_subtitle_says_what_is_left_out(log: SessionLog) -> None:
+    """A chart of shares names how many sessions it counts, the window, and what it leaves out."""
+    words = charts.describe(log.plot.exits())
+    assert f"{log.exits().attrs['counted']} sessions" in words
+    assert "2023-11-15 00:03 to 2023-11-15 00:25 UTC" in words
+    assert "cut at the window's" in words
+    assert "100 % of sessions end with exit reason Call Successful" in words
+
+
+def test_bars_are_sorted_and_the_rest_is_one_bar() -> None:
+    """Bars beyond the top ones become one bar that says how many it stands for."""
+    table = pd.DataFrame(
+        {"sessions": range(30, 0, -1), "share": [n / 465 for n in range(30, 0, -1)]},
+        index=pd.Index([f"reason {n}" for n in range(30)], name="exit_reason"),
+    )
+    ax = charts.exits(table, top=4)
+    assert [label.get_text() for label in ax.get_yticklabels()][-1] == "other (26)"
+    assert sum(bar.get_width() for bar in ax.patches if isinstance(bar, Rectangle)) == 465
+    assert "30  6.5 %" in charts.describe(ax)
+
+
+def test_over_time_the_finding_is_the_largest_shift() -> None:
+    """The title of shares over time names what changed most between the first and the last third."""
+    when = pd.date_range("2026-03-01", periods=9, freq="1h", tz="UTC")
+    table = pd.DataFrame({"Normal": [90] * 6 + [60] * 3, "Timeout": [10] * 6 + [40] * 3}, index=when)
+    ax = charts.exits_over_time(table, tz="Europe/Berlin")
+    assert ax.get_title(loc="left") in (
+        "Normal fell from 90 % to 60 % of sessions",
+        "Timeout rose from 10 % to 40 % of sessions",
+    )
+    assert "times Europe/Berlin" in charts.describe(ax)
+    still = charts.exits_over_time(table.iloc[:6])
+    assert "hardly changed" in still.get_title(loc="left")
+
+
+def test_a_long_silence_is_cut_out_of_the_axis() -> None:
+    """A silence that is long for the log is cut, and the chart says how long it was."""
+    frame = make_log(30, seed=4)
+    some = frame["SessionId"].iloc[0]
+    late = frame.index[frame["SessionId"] == some][-2:]
+    for name in ("TimeStamp", "StartTime", "EndTime"):
+        frame.loc[late, name] = frame.loc[late, name] + pd.Timedelta("2h")
+    words = charts.describe(session_log(frame).plot.timeline(some))
+    assert "with no event" in words
+    assert "2 h" in words
+
+
+def test_empty_charts_say_so() -> None:
+    """A chart of nothing says that there is nothing."""
+    empty = session_log(make_log(3).iloc[:0])
+    assert "no sessions" in charts.describe(empty.plot.exits())
+    assert "no sessions" in charts.describe(empty.plot.exits(freq="1h"))
+
+
+def test_hatches_tell_colours_apart() -> None:
+    """Every colour has its own hatch, so colour is never the only difference."""
+    assert len(set(HATCHES)) == len(HATCHES) == len(COLORS)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "0 s"),
+        (0.35, "350 ms"),
+        (3.21, "3.2 s"),
+        (59.6, "1 min"),
+        (192, "3 min 12 s"),
+        (7500, "2 h 05 min"),
+        (273600, "3 d 4 h"),
+        (-2, "−2.0 s"),
+    ],
+)
+def test_lengths_of_time_read_well(seconds: float, words: str) -> None:
+    """Seconds are written in the units people use."""
+    assert seconds_text(seconds) == words
+
+
+def test_small_shares_are_never_nought() -> None:
+    """A share that is not zero never reads as zero, nor one below all as all."""
+    assert [percent(x) for x in (0, 0.0004, 0.034, 0.5, 0.9999, 1)] == [
+        "0 %",
+        "< 0.1 %",
+        "3.4 %",
+        "50 %",
+        "99.9 %",
+        "100 %",
+    ]
+    assert shorten("A_VERY_LONG_ACTION_NAME_1", 12) == "A_VER…NAME_1"
+
+
+def test_importing_charts_does_not_import_pyplot() -> None:
+    """Matplotlib is imported when a chart is drawn."""
+    code = "import sys, insights_nb.accessor; assert 'matplotlib' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -65,7 +65,7 @@ def query(
         Ask the service anew although the cache has an answer.
     timeout : float, optional
         Seconds to wait for the service in all; twelve hours unless said.
-    progress : {"auto", "widget", "text", "none"}
+    progress : {"auto", "widget", "text", "line", "none"}
         How to show progress.
     on_empty : {"raise", "frame"}
         What to do when no rows match: raise, or return an empty frame with the right columns.

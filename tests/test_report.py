@@ -25,9 +25,10 @@ from insights_nb.errors import (
 )
 from insights_nb.journal import State
 from insights_nb.progress import Progress, Stage
-from insights_nb.report import Report, poll_pause, submit
+from insights_nb.report import Report, submit
 from insights_nb.simulator import Fault, Simulator
 from insights_nb.spec import Query, build_query
+from insights_nb.waiting import poll_pause
 from tests.service import BODY, QuickClock, account_for, ask_elsewhere, service, told, until
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)

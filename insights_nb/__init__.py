@@ -7,7 +7,6 @@
 from typing import Any
 
 import insights_nb.accessor  # noqa: F401 - registers df.insights
-from insights_nb.sessions import session_log
 from insights_nb.catalog import Schema
 from insights_nb.connect import configure, demo
 from insights_nb.errors import (
@@ -31,6 +30,7 @@ from insights_nb.errors import (
 from insights_nb.inventory import cache_info, clear_cache, jobs
 from insights_nb.notebook import query, schema, submit
 from insights_nb.report import Report
+from insights_nb.sessions import session_log
 
 __all__ = [
     "ApiError",

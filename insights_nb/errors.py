@@ -47,10 +47,13 @@ class InsightsError(Exception):
         return f"{self.message}\n{self.hint}" if self.hint else self.message
 
     def _render_traceback_(self) -> list[str]:
-        """Lines IPython shows in place of a traceback: ours alone, or the whole story when ``%tb`` asks."""
+        """What IPython shows in place of a traceback: our lines alone, or the whole story when ``%tb`` asks.
+
+        One text: IPython joins several with a line end or, in Plain mode, with nothing.
+        """
         if _asked_by_tb_magic():
-            return "".join(traceback.format_exception(self)).splitlines()
-        return f"{type(self).__name__}: {self}".splitlines()
+            return ["".join(traceback.format_exception(self)).rstrip()]
+        return [f"{type(self).__name__}: {self}"]
 
 
 def _asked_by_tb_magic() -> bool:

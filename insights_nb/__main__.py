@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -47,10 +48,10 @@ def _demo(size: int, folder: Path) -> int:
     }
     # One fixed range for both calls: a range relative to now is another question a second later.
     until = datetime.now(UTC).replace(microsecond=0)
-    window = {"since": until - timedelta(days=7), "until": until}
+    ask = partial(insights.query, events=events, since=until - timedelta(days=7), until=until, progress="text")
     print("\ninsights.query(events={…}, since=…, until=…)")
     started = time.perf_counter()
-    frame = insights.query(events=events, progress="text", **window)
+    frame = ask()
     first = time.perf_counter() - started
     print(f"\n{frame.shape[0]:,} rows × {frame.shape[1]} columns\n\n{frame.dtypes.to_string()}\n")
     with pd.option_context("display.width", 140, "display.max_columns", 8, "display.max_colwidth", 24):
@@ -58,7 +59,7 @@ def _demo(size: int, folder: Path) -> int:
     log = insights.session_log(frame)
     print(f"\nHow the sessions ended\n\n{log.exits().to_string()}\n")
     started = time.perf_counter()
-    insights.query(events=events, progress="text", **window)
+    ask()
     second = time.perf_counter() - started
     print(f"first time {first:.2f} s · again, from the cache {second:.2f} s")
     folder.mkdir(parents=True, exist_ok=True)
@@ -66,7 +67,8 @@ def _demo(size: int, folder: Path) -> int:
     longest = sessions["n_steps"].idxmax()
     for name, axes in (("exits", log.plot.exits()), ("session", log.plot.timeline(longest))):
         path = folder / f"{name}.png"
-        axes.figure.savefig(path, dpi=120, bbox_inches="tight")
+        if figure := axes.get_figure(root=True):
+            figure.savefig(path, dpi=120, bbox_inches="tight")
         print(f"wrote {path}")
     print("\nNext: make notebooks, and open 01_first_query.ipynb")
     return 0

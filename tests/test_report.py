@@ -28,7 +28,6 @@ from insights_nb.progress import Progress, Stage
 from insights_nb.report import Report, submit
 from insights_nb.simulator import Fault, Simulator
 from insights_nb.spec import Query, build_query
-from insights_nb.waiting import poll_pause
 from tests.service import BODY, QuickClock, account_for, ask_elsewhere, service, told, until
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
@@ -115,9 +114,9 @@ def test_refresh_asks_anew_and_its_report_wins(account: Account, simulator: Simu
 
 def test_the_arrow_backend_gives_arrow_dtypes(account: Account) -> None:
     """dtype_backend works on the same entry, from network and cache alike."""
-    frames = [submit(account, asked(account)).result(dtype_backend="pyarrow") for _ in range(2)]
-    assert all(isinstance(dtype, pd.ArrowDtype) for frame in frames for dtype in frame.dtypes)
-    pd.testing.assert_frame_equal(*frames)
+    one, two = (submit(account, asked(account)).result(dtype_backend="pyarrow") for _ in range(2))
+    assert all(isinstance(dtype, pd.ArrowDtype) for dtype in one.dtypes)
+    pd.testing.assert_frame_equal(one, two)
 
 
 def test_progress_runs_through_its_stages(account: Account) -> None:
@@ -291,7 +290,8 @@ def test_an_interrupt_during_the_post_keeps_the_id(
     gate = threading.Event()
     simulator.faults.add(Fault(on="POST /Q", do="delay_after", gate=gate))
     query = asked(account)
-    join, interrupted = threading.Thread.join, []
+    join = threading.Thread.join
+    interrupted: list[bool] = []
 
     def stop_once(thread: threading.Thread, timeout: float | None = None) -> None:
         if thread.name == "insights-submit" and not interrupted:
@@ -398,15 +398,6 @@ def test_a_report_says_what_it_is(account: Account) -> None:
     assert "on disk" in repr(report)
     waiting = Report(account, report.query)
     assert "waiting for a slot" in repr(waiting)
-
-
-def test_poll_pauses_grow_with_the_run_and_stay_bounded() -> None:
-    """Soon at first, a twelfth of the run later, a minute at most, a fifth either way."""
-    assert poll_pause(0, 0.5) == pytest.approx(0.3)
-    assert poll_pause(120, 0.5) == pytest.approx(10)
-    assert poll_pause(1e6, 0.5) == pytest.approx(60)
-    assert poll_pause(120, 0) == pytest.approx(8)
-    assert poll_pause(120, 1) == pytest.approx(12)
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)

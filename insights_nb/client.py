@@ -18,9 +18,9 @@ import urllib3
 from requests.auth import AuthBase
 
 from insights_nb.answers import Answer, Status, refusal
+from insights_nb.catalog import Schema
 from insights_nb.errors import ApiError, AuthError, ConfigError
 from insights_nb.location import is_not_ready, parse_location
-from insights_nb.catalog import Schema
 from insights_nb.settings import Secret, Settings
 
 QUERIES = "/_rest/v4/dwh/Q"

@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from insights_nb.body import PARTS, Body, check_body, read_body
-from insights_nb.errors import QueryError
 from insights_nb.catalog import Schema
+from insights_nb.errors import QueryError
 from insights_nb.window import Length, Moment, api_form, from_api_form, resolve_window
 
 Events = str | Sequence[str] | Mapping[str, Sequence[str] | None]

@@ -105,20 +105,22 @@ def stage_line(progress: Progress, rate: float | None = None) -> str:
     """
     parts = [str(progress.stage)]
     done, total = progress.bytes_done or 0, progress.bytes_total
-    if progress.stage is Stage.DOWNLOADING:
+    if progress.stage is not Stage.DOWNLOADING:
+        parts.append(human_seconds(progress.elapsed))
+        parts.append(f"report {short_id(progress.report_id)}" if progress.report_id else "")
+    else:
         if total:
             parts.append(f"{int(100 * fraction(progress))} %")
         if progress.shards:
             parts.append(f"file {min((progress.shards_done or 0) + 1, progress.shards)} of {progress.shards}")
-        parts.append(f"{human_bytes(min(done, total))} of {human_bytes(total)}" if total else human_bytes(done))
+        if total:
+            parts.append(f"{human_bytes(min(done, total))} of {human_bytes(total)}")
+        elif done:
+            parts.append(human_bytes(done))
         if rate:
             parts.append(f"{human_bytes(rate)}/s")
             if total and total > done:
                 parts.append(f"{human_seconds((total - done) / rate)} left")
-    else:
-        parts.append(human_seconds(progress.elapsed))
-    if progress.report_id:
-        parts.append(f"report {short_id(progress.report_id)}")
     parts.append(progress.note)
     return _joined(parts)
 

@@ -2,7 +2,7 @@
 
 One record per question (its digest), written before the POST and after every step that must not be lost::
 
-    jobs/admission.lock     held while a query is submitted; milliseconds
+    jobs/admission.lock     held while it is decided whether a query may be sent, and while it is sent
     jobs/<digest>.json      the record, replaced as a whole
     jobs/<digest>.lock      held by the kernel that drives the report; a dead kernel's lock is free
 
@@ -24,20 +24,26 @@ from insights_nb import disk
 
 FORM = 1
 KEEP_SECONDS = 30 * 86400
+QUEUE_SECONDS = 86400
+SETTLE_SECONDS = 120.0
 
 
 class State(StrEnum):
     """Where a report is, as far as this machine knows."""
 
+    WAITING = "waiting for a slot"
     INTENT = "being submitted"
+    AMBIGUOUS = "submitted, but the answer was lost"
     RUNNING = "running"
+    READY = "ready on the service"
     DONE = "done"
     EMPTY = "empty"
     FAILED = "failed"
     LOST = "lost"
 
 
-UNFINISHED = frozenset({State.INTENT, State.RUNNING})
+UNFINISHED = frozenset({State.WAITING, State.INTENT, State.AMBIGUOUS, State.RUNNING, State.READY})
+UNCERTAIN = frozenset({State.INTENT, State.AMBIGUOUS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +57,7 @@ class Job:
     state : State
         Where it is.
     submitted : float
-        Unix time just before the POST.
+        Unix time just before the POST; while it waits for a slot, when it began to wait.
     updated : float
         Unix time of the record.
     report_id : str
@@ -60,6 +66,8 @@ class Job:
         The service's words, where it failed.
     process : str
         Process and host that wrote the record.
+    lost : int
+        POSTs whose answer was lost since the query was last answered.
     """
 
     digest: str
@@ -71,11 +79,23 @@ class Job:
     report_id: str = ""
     messages: tuple[str, ...] = ()
     process: str = ""
+    lost: int = 0
 
     @property
     def unfinished(self) -> bool:
         """Whether the report may still be had, or still holds a slot."""
         return self.state in UNFINISHED
+
+    def occupies(self, now: float) -> bool:
+        """Whether it holds one of the service's slots, for all we know.
+
+        A query whose answer was lost may be running; it counts until it has had time to settle.
+        """
+        return self.state is State.RUNNING or (self.state in UNCERTAIN and self.settles(now) > 0)
+
+    def settles(self, now: float) -> float:
+        """Seconds until a query whose answer was lost may be sent again; 0 when it may."""
+        return max(0.0, self.submitted + SETTLE_SECONDS - now) if self.state in UNCERTAIN else 0.0
 
 
 class Journal:
@@ -124,9 +144,10 @@ class Journal:
             disk.remove(self._folder / f"{digest}.json")
 
     def prune(self, now: float) -> None:
-        """Drop finished records older than a month; running ones stay, they hold a slot."""
+        """Drop records finished a month ago and waits given up a day ago; running ones stay, they hold a slot."""
         for job in self.jobs():
-            if not job.unfinished and now - job.updated > KEEP_SECONDS:
+            kept = QUEUE_SECONDS if job.state is State.WAITING else KEEP_SECONDS
+            if (not job.unfinished or job.state is State.WAITING) and now - job.updated > kept:
                 self.remove(job.digest)
 
     @contextmanager
@@ -139,6 +160,13 @@ class Journal:
     def driver(self, digest: str) -> "Driver":
         """The right to drive a report; see :class:`Driver`."""
         return Driver(self._lock(digest))
+
+    def is_driven(self, digest: str) -> bool:
+        """Whether a living kernel drives a report or waits with it for a slot."""
+        driver = self.driver(digest)
+        free = driver.try_acquire()
+        driver.release()
+        return not free
 
     def _lock(self, name: str) -> FileLock:
         with disk.disk_errors(self._folder):

@@ -23,7 +23,7 @@ from insights_nb.account import Account
 from insights_nb.admission import post
 from insights_nb.cache import Entry, Manifest, expiry
 from insights_nb.catalog import type_of
-from insights_nb.errors import BusyError, EmptyReportError
+from insights_nb.errors import EmptyReportError
 from insights_nb.frame import read_frame
 from insights_nb.journal import Job, State
 from insights_nb.progress import Display, Silence, Stage
@@ -155,7 +155,7 @@ class Report:
         """What an interrupted user needs to know."""
         if not self.id:
             return "stopped waiting; the query has no slot on the service yet. Run the cell again to go on."
-        return f"stopped waiting; report {self.id} goes on on the service. Run the cell again to pick it up."
+        return f"stopped waiting; report {self.id} is still running on the service. Run the cell again to pick it up."
 
     def _obtain(self, watch: Watch) -> Entry:
         """The published entry: by driving the report ourselves, or by waiting for the kernel that does."""
@@ -274,13 +274,10 @@ def submit(account: Account, query: Query, *, refresh: bool = False, show: Calla
         The query was not sent, or was refused.
     """
     words = account.journal.asked(query.asked)
-    if words is not None and words.report_id:
+    if words is not None and words.state is not State.WAITING:
         query = replace(query, text=words.text)
     entry = None if refresh else account.cache.find(query.digest, account.clock.now())
     if entry is not None:
         return Report(account, query, entry=entry, show=show)
-    try:
-        job = post(account, query)
-    except BusyError:
-        return Report(account, query, refresh=refresh, show=show)
-    return Report(account, query, job=job, refresh=refresh, show=show)
+    job = post(account, query)
+    return Report(account, query, job=job if job.report_id else None, refresh=refresh, show=show)

@@ -104,7 +104,7 @@ class Settings:
     sftp_host_key: tuple[str, ...] = ()
     sftp_root: str = ""
     cache_dir: Path = field(default_factory=lambda: platformdirs.user_cache_path(APP))
-    cache_max_bytes: int = 20 * 1024**3
+    cache_max_bytes: int = 20 * 10**9
     profile: str = ""
     origins: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 

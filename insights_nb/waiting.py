@@ -5,13 +5,14 @@ asked for again; no wait ever gives a report up.
 """
 
 import random
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
 from insights_nb.account import Account
-from insights_nb.admission import post
+from insights_nb.admission import SLOTS, post
 from insights_nb.answers import Outcome, Status
 from insights_nb.errors import (
     ApiError,
@@ -36,33 +37,83 @@ EMPTY = (
     "the query matched no rows.",
     'Widen the range, loosen the filters, or say on_empty="frame" to get an empty table.',
 )
+BUSY_HINT = (
+    "Wait for the running reports to finish (another user or machine may hold the slots), or narrow the query's range "
+    "and fields: one over the limit never gets in."
+)
+_LOST_ANSWER = (
+    "the answer to our query was lost, so it may be running all the same and hold one of two slots; it is sent once "
+    "more in {:.0f} s, and not again."
+)
 
 _T = TypeVar("_T")
 
 
 def wait_for_slot(account: Account, query: Query, watch: Watch) -> Job:
-    """Submit a query, as soon as the service has a slot for it.
+    """Submit a query, as soon as it is its turn and the service has a slot for it.
 
     Raises
     ------
     BusyError
-        Every slot stayed taken for an hour.
+        The service refused for an hour although none of ours was running.
     ReportTimeoutError
         The user's time is up.
+    ApiError
+        The answer was lost twice; or the service cannot be reached.
     """
-    bound = watch.elapsed() + SLOT_SECONDS
-    pause = 2.0
+    alone, pause, warned = watch.elapsed(), 2.0, False
+    next_look: dict[str, float] = {}
     while True:
-        try:
-            return post(account, query)
-        except BusyError:
-            if watch.elapsed() + pause > bound:
-                raise
-        running = sum(job.unfinished for job in account.journal.jobs())
-        watch.tell(stage=Stage.WAITING, note=f"{running} of ours running; the service takes 2 at a time")
-        if not watch.pause(pause * random.uniform(0.8, 1.2)):  # noqa: S311 - spreads load, guards nothing
+        job = post(account, query)
+        if job.report_id:
+            return job
+        now = account.clock.now()
+        if settles := job.settles(now):
+            if not warned:
+                warnings.warn(_LOST_ANSWER.format(settles), UserWarning, stacklevel=2)
+                warned = True
+            watch.tell(stage=Stage.WAITING, note=f"an answer was lost; our query is sent once more in {settles:.0f} s")
+            enough = watch.pause(settles)
+        else:
+            others = [other for other in account.journal.jobs() if other.digest != query.digest]
+            running = [other for other in others if other.occupies(now)]
+            _look_after(account, running, next_look)
+            if running:
+                alone = watch.elapsed()
+            elif watch.elapsed() - alone > SLOT_SECONDS:
+                raise BusyError(job.messages[0] if job.messages else "every slot stayed taken.", BUSY_HINT)
+            ids = ", ".join(other.report_id[:8] for other in running if other.report_id)
+            held = f"{len(running)} of ours running{f' ({ids})' if ids else ''}"
+            watch.tell(stage=Stage.WAITING, note=f"{held}, the service takes {SLOTS} at a time")
+            # Asking the service costs it something; looking into our own journal does not.
+            enough = watch.pause(pause * random.uniform(0.8, 1.2) if job.messages else 0.3)  # noqa: S311
+            pause = min(pause * 1.5, 60.0) if job.messages else 2.0
+        if not enough:
             raise timed_out("", "no slot came free")
-        pause = min(pause * 1.5, 60.0)
+
+
+def _look_after(account: Account, running: Sequence[Job], next_look: dict[str, float]) -> None:
+    """Ask for the reports no living kernel polls: one that has ended frees its slot only when somebody reads so."""
+    for job in running:
+        now = account.clock.now()
+        if job.state is not State.RUNNING or now < next_look.get(job.digest, 0.0):
+            continue
+        driver = account.journal.driver(job.digest)
+        if not driver.try_acquire():
+            continue
+        try:
+            status = account.client.status(job.report_id)
+            if status.outcome is Outcome.COMPLETED:
+                settle(account, job, State.READY)
+            elif status.outcome is not Outcome.RUNNING:
+                _failure(account, job, status)
+        except UnknownReportError:
+            settle(account, job, State.LOST)
+        except ApiError:
+            pass  # asked again at the next look
+        finally:
+            driver.release()
+        next_look[job.digest] = now + poll_pause(now - job.submitted, random.random())  # noqa: S311
 
 
 def wait_for_completion(account: Account, job: Job, watch: Watch) -> None:
@@ -82,9 +133,12 @@ def wait_for_completion(account: Account, job: Job, watch: Watch) -> None:
         status = account.client.status(job.report_id)
         return None if status.outcome is Outcome.RUNNING else status
 
+    if job.state is State.READY:  # read once, it never goes back
+        return
     status = _ask_until(ended, account, job, watch, WAIT_SECONDS, "the service still works on it")
     if status.outcome is not Outcome.COMPLETED:
         raise _failure(account, job, status)
+    settle(account, job, State.READY)  # its slot is free for the next, while we fetch
 
 
 def wait_for_location(account: Account, job: Job, watch: Watch) -> list[str]:

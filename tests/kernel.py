@@ -1,7 +1,12 @@
-"""Support: real kernels and notebooks with an environment of their own."""
+"""Support: real kernels and notebooks with an environment of their own.
+
+``python -m tests.kernel notebooks/*.ipynb`` runs notebooks and keeps their outputs in the files, as they are committed.
+"""
 
 import os
 import queue
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -49,6 +54,17 @@ def executed(sources: list[str], folder: Path, *, allow_errors: bool = False) ->
     """Outputs of each of some cells, run in one fresh kernel."""
     notebook = NODES.new_notebook(cells=[NODES.new_code_cell(source) for source in sources])
     return [cell.outputs for cell in execute(notebook, folder, allow_errors=allow_errors).cells]
+
+
+def refresh(path: Path) -> None:
+    """Run a notebook and write it back with its outputs, without the times and versions that change at every run."""
+    notebook: Any = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
+    with tempfile.TemporaryDirectory() as folder:
+        execute(notebook, Path(folder))
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)
+    notebook.metadata["language_info"] = {"name": "python"}
+    nbformat.write(notebook, path)  # type: ignore[no-untyped-call]
 
 
 @contextmanager
@@ -113,3 +129,8 @@ class RunningCell:
     def shown(self, kind: str) -> list[dict[str, Any]]:
         """Contents of one kind of message, in order."""
         return [message["content"] for message in self.messages if message["msg_type"] == kind]
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:]:
+        refresh(Path(name))

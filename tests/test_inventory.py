@@ -35,6 +35,6 @@ def test_the_connection_tells_where_and_what() -> None:
     text = repr(inventory.connection())
     assert f"{service.settings['api_url']} (the local demo service)" in text
     assert "running       nothing" in text
-    assert "0 reports, 0.0 MB of 21 GB" in text
+    assert "0 reports, 0.0 MB of 20 GB" in text
     connect.configure(username="<b>")
     assert "&lt;b&gt;" in inventory.connection()._repr_html_()

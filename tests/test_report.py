@@ -247,18 +247,42 @@ def test_a_shard_that_stays_corrupt_publishes_nothing(account: Account, simulato
 
 
 def test_the_id_is_on_disk_before_anything_else(account: Account, simulator: Simulator) -> None:
-    """After submit returns, the journal holds the id; an intent whose answer was lost stays too."""
+    """After submit returns, the journal holds the id."""
     report = submit(account, asked(account))
     job = account.journal.load(report.query.digest)
     assert job is not None
     assert (job.state, job.report_id) == (State.RUNNING, report.id)
-    simulator.faults.add(Fault(on="POST /Q", do="reset_after"))
-    other = asked(account, EMPTY)
-    with pytest.raises(ApiError):
-        submit(account, other)
-    lost = account.journal.load(other.digest)
+
+
+@pytest.mark.parametrize("do", ["reset_after", "reset", "answer_after"])
+def test_a_lost_answer_is_resubmitted_once_after_a_settle_time(account: Account, simulator: Simulator, do: str) -> None:
+    """One POST whose answer is lost, two minutes to settle, said aloud, one more POST."""
+    simulator.faults.add(Fault(on="POST /Q", do=do, status=502, body=""))
+    before = posts(simulator)
+    report = submit(account, asked(account))
+    assert report.id == ""
+    lost = account.journal.load(report.query.digest)
     assert lost is not None
-    assert lost.state is State.INTENT
+    assert (lost.state, lost.lost) == (State.AMBIGUOUS, 1)
+    started = account.clock.steady()
+    with pytest.warns(UserWarning, match=r"sent once more in 1[12]. s, and not again"):
+        frame = report.result()
+    assert len(frame) > 500
+    assert account.clock.steady() - started >= 118
+    assert posts(simulator) == before + 2
+
+
+def test_an_answer_lost_twice_is_an_error(account: Account, simulator: Simulator) -> None:
+    """Two lost answers end it; asked again by a person, it settles first and is sent again."""
+    simulator.faults.add(Fault(on="POST /Q", do="reset_after", times=2))
+    before = posts(simulator)
+    with pytest.warns(UserWarning, match="sent once more"), pytest.raises(ApiError, match="broke before its answer") as caught:
+        submit(account, asked(account)).result()
+    assert caught.value.sent
+    assert posts(simulator) == before + 2
+    with pytest.warns(UserWarning, match="sent once more"):
+        assert len(submit(account, asked(account)).result()) > 500
+    assert posts(simulator) == before + 3
 
 
 def test_a_refused_query_leaves_no_trace(account: Account, simulator: Simulator) -> None:
@@ -321,7 +345,9 @@ def test_an_interrupted_wait_says_how_to_go_on(account: Account, simulator: Simu
 
     stopper = Stopper()
     report = submit(account, asked(account), show=lambda: stopper)
-    with pytest.raises(KeyboardInterrupt, match=f"report {report.id} goes on on the service. Run the cell again"):
+    with pytest.raises(
+        KeyboardInterrupt, match=f"report {report.id} is still running on the service. Run the cell again"
+    ):
         report.result()
     assert stopper.closed[0][1].startswith("stopped waiting")
     simulator.release()

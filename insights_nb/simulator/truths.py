@@ -1,6 +1,6 @@
 """What has been planted in the invented events, so that tests and notebooks can check what a tool finds."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 
 
@@ -98,3 +98,13 @@ class Truths:
     events: int = 0
     since: datetime | None = None
     until: datetime | None = None
+
+    def __repr__(self) -> str:
+        """Tell long lists by their length and first items: a notebook cell shows this."""
+        lines = []
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, tuple) and len(value) > 3:
+                value = f"({', '.join(map(repr, value[:2]))}, … {len(value):,} in all)"
+            lines.append(f"    {field.name}={value}")
+        return "Truths(\n" + ",\n".join(lines) + "\n)"

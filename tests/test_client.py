@@ -31,6 +31,7 @@ def simulator(shared: Simulator) -> Iterator[Simulator]:
     yield shared
     shared.faults.clear()
     shared.release()
+    shared.settle()
 
 
 @pytest.fixture

@@ -276,7 +276,8 @@ def test_an_answer_lost_twice_is_an_error(account: Account, simulator: Simulator
     """Two lost answers end it; asked again by a person, it settles first and is sent again."""
     simulator.faults.add(Fault(on="POST /Q", do="reset_after", times=2))
     before = posts(simulator)
-    with pytest.warns(UserWarning, match="sent once more"), pytest.raises(ApiError, match="broke before its answer") as caught:
+    warned = pytest.warns(UserWarning, match="sent once more")
+    with warned, pytest.raises(ApiError, match="broke before its answer") as caught:
         submit(account, asked(account)).result()
     assert caught.value.sent
     assert posts(simulator) == before + 2

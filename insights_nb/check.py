@@ -115,6 +115,18 @@ def parse_header(record: bytes, name: str) -> tuple[str, ...]:
     return tuple(fields)
 
 
+def header_end(text: bytes) -> int:
+    """Return where the first record of a shard's text ends, its line end included; 0 where it is not whole yet."""
+    start = 0
+    inside = False
+    while (end := text.find(b"\n", start) + 1) > 0:
+        inside ^= text.count(b'"', start, end) % 2 == 1
+        if not inside:
+            return end
+        start = end
+    return 0
+
+
 class ShardInspector:
     """The same check, fed with compressed bytes as they arrive.
 
@@ -271,6 +283,8 @@ class _Records:
 
     def _count(self, lines: bytes) -> None:
         """Count the records that end in whole lines."""
+        if not self._lines and not self._first:
+            lines = lines.removeprefix(_BOM)
         if self._header is None:
             self._seek_header(lines)
         if b'"' in lines:
@@ -303,14 +317,9 @@ class _Records:
     def _seek_header(self, lines: bytes) -> None:
         """Keep the first record once it is whole."""
         self._first += lines[: _LONGEST_HEADER + 1 - len(self._first)]
-        inside = False
-        start = 0
-        while (end := self._first.find(b"\n", start) + 1) > 0:
-            inside ^= self._first.count(b'"', start, end) % 2 == 1
-            if not inside:
-                self._header, self._first = self._first[:end], b""
-                return
-            start = end
+        if end := header_end(self._first):
+            self._header, self._first = self._first[:end], b""
+            return
         if len(self._first) > _LONGEST_HEADER:
             raise IntegrityError(f"{self._name} has a header of over {_LONGEST_HEADER >> 20} MiB.", _HINT)
 

@@ -12,6 +12,7 @@ import json
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -173,6 +174,62 @@ def names(folder: Path) -> list[str]:
         return sorted(os.listdir(folder))
     except FileNotFoundError:
         return []
+
+
+def size_of(path: Path) -> int:
+    """Return a file's size, 0 where there is none; a link counts as itself."""
+    try:
+        return os.lstat(path).st_size
+    except FileNotFoundError:
+        return 0
+
+
+def changed(path: Path) -> float:
+    """Return the Unix time of a file's or folder's last change."""
+    return os.lstat(path).st_mtime
+
+
+def touch(path: Path) -> None:
+    """Set a file's time of change to now; made where it is missing."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | _NOFOLLOW, FILE_MODE)
+    try:
+        os.utime(fd if os.utime in os.supports_fd else path)
+    finally:
+        os.close(fd)
+
+
+def require_ours(folder: Path, *, private: bool) -> None:
+    """Refuse a folder that somebody else could have filled.
+
+    Parameters
+    ----------
+    folder : Path
+        One that is not there is fine: it will be made by us.
+    private : bool
+        Whether others may not even read it, or only not write to it.
+
+    Raises
+    ------
+    CacheError
+        It is a link, belongs to another user, or its mode lets others in.
+    """
+    try:
+        found = os.lstat(folder)
+    except FileNotFoundError:
+        return
+    mode = stat.S_IMODE(found.st_mode)
+    if stat.S_ISLNK(found.st_mode):
+        wrong = "is a symbolic link"
+    elif hasattr(os, "geteuid") and found.st_uid != os.geteuid():
+        wrong = "belongs to another user"
+    elif hasattr(os, "geteuid") and mode & (0o077 if private else 0o022):
+        wrong = f"lets other users in (mode {mode:o})"
+    else:
+        return
+    raise CacheError(
+        f"{folder} {wrong}, so what is in it cannot be trusted, and reports are not kept there.",
+        "Mend it (chmod 700), or set another folder by insights.configure(cache_dir=…) or INSIGHTS_CACHE_DIR.",
+    )
 
 
 def free_bytes(folder: Path) -> int:

@@ -141,10 +141,11 @@ def test_link_or_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_removing_what_is_gone_is_fine(tmp_path: Path) -> None:
-    """Removal is idempotent and a missing folder has no names."""
+    """Removal is idempotent, and what is missing has no names and no size."""
     disk.remove(tmp_path / "gone")
     disk.remove_tree(tmp_path / "gone")
     assert disk.names(tmp_path / "gone") == []
+    assert disk.size_of(tmp_path / "gone") == 0
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from insights_nb.errors import (
     ReportError,
     ReportFailedError,
     ReportTimeoutError,
+    ReportTooLargeError,
     TransferError,
     UnknownReportError,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "ReportError",
     "ReportFailedError",
     "ReportTimeoutError",
+    "ReportTooLargeError",
     "Schema",
     "TransferError",
     "UnknownReportError",

@@ -1,4 +1,4 @@
-"""Command line: ``python -m insights_nb demo | simulator | config``."""
+"""Command line: ``python -m insights_nb demo | simulator | config | cache``."""
 
 import argparse
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 import insights_nb as insights
-from insights_nb import connect
+from insights_nb import connect, upkeep
 from insights_nb.settings import config_file
 
 
@@ -28,8 +28,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     demo.add_argument("--folder", type=Path, default=Path("demo"), help="where the pictures go (default demo)")
     commands.add_parser("simulator", help="run the local service in the foreground for other programs")
     commands.add_parser("config", help="print every setting and where it came from")
+    cache = commands.add_parser("cache", help="check, repair or clear the reports on disk")
+    cache.add_argument("action", choices=["verify", "repair", "clear"])
+    cache.add_argument("--older-than", metavar="LENGTH", help="clear: only reports fetched longer ago, such as 7d")
+    cache.add_argument("--everything", action="store_true", help="clear: every account's reports and records")
     options = parser.parse_args(arguments)
     try:
+        if options.command == "cache":
+            return _cache(options.action, options.older_than, options.everything)
         return _config() if options.command == "config" else _demo(options.size, options.folder)
     except insights.InsightsError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
@@ -82,6 +88,22 @@ def _simulator(argv: list[str]) -> int:
         print(f"the local service needs {error.name}: pip install 'insights_nb[demo]'", file=sys.stderr)
         return 1
     return serve(argv)
+
+
+def _cache(action: str, older_than: str | None, everything: bool) -> int:
+    """Check every entry, quarantine the unsound, or clear; 1 where an unsound one stays."""
+    root = connect.settings().cache_dir
+    if action == "clear":
+        count = insights.clear_cache(older_than=older_than, everything=everything)
+        print(f"removed {count} reports from {root}")
+        return 0
+    found = list(upkeep.verify(root) if action == "verify" else upkeep.repair(root, time.time()))
+    unsound = [finding for finding in found if finding.trouble]
+    for finding in unsound:
+        print(f"report {finding.entry.manifest.report_id}: {finding.trouble}")
+    print(f"{len(found)} reports in {root}: {len(found) - len(unsound)} sound, {len(unsound)} not", end="")
+    print(" (moved to quarantine)" if unsound and action == "repair" else "")
+    return 1 if unsound and action == "verify" else 0
 
 
 def _config() -> int:

@@ -6,10 +6,13 @@
     <root>/v1/<account>/partial/<digest>.<hex>/   shards being fetched, one folder a kernel
     <root>/v1/<account>/entries/<kk>/<digest>/<generation>/
         manifest.json · shard-00000.csv.gz …      complete, verified, read-only
+        used                                      touched by every reader
+    <root>/v1/<account>/quarantine/               entries that failed a later check
 
 A folder becomes an entry by one rename, after every shard was verified: a reader sees a whole report or none.
 """
 
+import hashlib
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -20,6 +23,7 @@ from typing import Any
 
 from insights_nb import disk
 from insights_nb.check import ShardFacts
+from insights_nb.errors import IntegrityError
 
 FORM = 1
 VERSION = "v1"
@@ -75,6 +79,11 @@ class Manifest:
     def size(self) -> int:
         """Compressed bytes of all shards."""
         return sum(shard.size for shard in self.shards)
+
+    @property
+    def inflated(self) -> int:
+        """Bytes of CSV in all shards."""
+        return sum(shard.inflated for shard in self.shards)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +142,7 @@ class Cache:
             wanted = manifest.report_id == report_id if report_id else fresh
             if wanted and _intact(entry):
                 with suppress(OSError):
-                    (entry.folder / "used").touch(disk.FILE_MODE)
+                    disk.touch(entry.folder / "used")
                 return entry
         return None
 
@@ -165,7 +174,7 @@ class Cache:
         partial = self.folder / "partial"
         return [partial / name for name in disk.names(partial) if name.startswith(digest) and name != mine.name]
 
-    def publish(self, staging: Path, manifest: Manifest, facts: Sequence[ShardFacts]) -> Entry:
+    def publish(self, staging: Path, manifest: Manifest, facts: Sequence[ShardFacts], *, sweep: bool = True) -> Entry:
         """Make the verified shards of a folder an entry, by one rename.
 
         Parameters
@@ -176,6 +185,8 @@ class Cache:
             Without its shards: they are described here, from the files.
         facts : sequence of ShardFacts
             What the check of each shard found, in order.
+        sweep : bool, default True
+            Remove what other kernels left of the same query; only for the kernel that has the right to drive it.
 
         Raises
         ------
@@ -199,20 +210,9 @@ class Cache:
             generation = home / f"{int(manifest.fetched * 1000):015d}-{secrets.token_hex(4)}"
             disk.rename(staging, generation)
             disk.fsync_dir(home)
-            for leftover in self.leftovers(manifest.digest, staging):
+            for leftover in self.leftovers(manifest.digest, staging) if sweep else []:
                 disk.remove_tree(leftover)
         return Entry(generation, complete)
-
-    def evict(self, max_bytes: int, keep: Entry) -> None:
-        """Remove expired entries, then the least recently used, until the account fits ``max_bytes``."""
-        entries = [entry for entry in self.entries() if entry.folder != keep.folder]
-        total = keep.manifest.size + sum(entry.manifest.size for entry in entries)
-        newer = {keep.manifest.digest: keep.manifest.fetched}
-        for entry in sorted(entries, key=_last_used):
-            superseded = entry.manifest.fetched < newer.get(entry.manifest.digest, 0)
-            if total > max_bytes or superseded:
-                self.remove(entry)
-                total -= entry.manifest.size
 
     def remove(self, entry: Entry) -> None:
         """Remove one entry; a kernel that is reading it notices a missing file and fetches again.
@@ -229,21 +229,51 @@ class Cache:
                 disk.rename(entry.folder, trash)
             disk.remove_tree(trash)
 
-    def clear(self) -> tuple[int, int]:
-        """Remove every entry and every half-fetched shard; (entries, bytes) removed.
+    def check(self, entry: Entry) -> None:
+        """Read every shard and hold it against the manifest: rot on the disk is noticed before a row is.
+
+        Raises
+        ------
+        IntegrityError
+            A shard is not what was published.
+        CacheError
+            The disk could not be read, or the entry is gone.
+        """
+        with disk.disk_errors(self.folder):
+            for path, shard in zip(entry.paths, entry.manifest.shards, strict=True):
+                digest = hashlib.sha256()
+                for block in disk.read_blocks(path):
+                    digest.update(block)
+                if digest.hexdigest() != shard.sha256:
+                    raise IntegrityError(
+                        f"{path} has changed on the disk since it was fetched.",
+                        "Nothing of it is used. Ask the query again; it is fetched anew.",
+                    )
+
+    def quarantine(self, entry: Entry) -> None:
+        """Put an entry that failed its check out of every reader's way, for a person to look at.
 
         Raises
         ------
         CacheError
             The disk said no.
         """
-        entries = self.entries()
-        for entry in entries:
-            self.remove(entry)
         with disk.disk_errors(self.folder):
-            for name in ("entries", "partial", "trash"):
-                disk.remove_tree(self.folder / name)
-        return len(entries), sum(entry.manifest.size for entry in entries)
+            place = disk.make_private_folder(self.folder / "quarantine")
+            with suppress(FileNotFoundError):
+                disk.rename(entry.folder, place / f"{entry.manifest.digest}.{secrets.token_hex(6)}")
+
+    def require_ours(self) -> None:
+        """Refuse a cache that somebody else could have filled.
+
+        Raises
+        ------
+        CacheError
+            A folder is a link, another user's, or open to others.
+        """
+        disk.require_ours(self.root, private=False)
+        disk.require_ours(self.root / VERSION, private=True)
+        disk.require_ours(self.folder, private=True)
 
     def _home(self, digest: str) -> Path:
         return self.folder / "entries" / digest[:2] / digest
@@ -270,12 +300,6 @@ def _intact(entry: Entry) -> bool:
         if (found.st_size, found.st_mtime_ns) != (shard.size, shard.mtime_ns):
             return False
     return True
-
-
-def _last_used(entry: Entry) -> float:
-    with suppress(OSError):
-        return (entry.folder / "used").stat().st_mtime
-    return entry.manifest.fetched
 
 
 def _from_json(value: Any) -> Manifest | None:

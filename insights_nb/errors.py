@@ -12,7 +12,8 @@
     ├── ReportError            the report did not complete; .report_id
     │   ├── EmptyReportError   the query matched no rows
     │   ├── ReportFailedError  the API gave up; .messages
-    │   └── ReportTimeoutError we stopped waiting; ask again to resume (also a TimeoutError)
+    │   ├── ReportTimeoutError we stopped waiting; ask again to resume (also a TimeoutError)
+    │   └── ReportTooLargeError it does not fit into memory; nothing was read (also a MemoryError)
     ├── TransferError          a shard could not be fetched
     │   ├── HostKeyError       the file server is not the one we expect
     │   └── IntegrityError     a shard is missing, short, or fails its checks
@@ -167,6 +168,10 @@ class ReportTimeoutError(ReportError, TimeoutError):
     """We stopped waiting. The report goes on; asking again picks it up."""
 
 
+class ReportTooLargeError(ReportError, MemoryError):
+    """The report does not fit into this machine's memory; it is on disk, and nothing was read."""
+
+
 class TransferError(InsightsError):
     """A shard could not be fetched."""
 
@@ -176,7 +181,19 @@ class HostKeyError(TransferError):
 
 
 class IntegrityError(TransferError):
-    """A shard is missing, short, or fails its checks."""
+    """A shard is missing, short, or fails its checks.
+
+    Parameters
+    ----------
+    message, hint : str
+        As in :class:`InsightsError`.
+    missing : bool
+        Whether the file server does not have it (yet), rather than that its content is wrong.
+    """
+
+    def __init__(self, message: str, hint: str = "", *, missing: bool = False) -> None:
+        super().__init__(message, hint)
+        self.missing = missing
 
 
 class CacheError(InsightsError):

@@ -1,5 +1,6 @@
 """What this machine has asked for and keeps: reports running and finished, and the cache. Asks no service."""
 
+import warnings
 from contextlib import suppress
 from dataclasses import dataclass
 from html import escape
@@ -7,8 +8,13 @@ from typing import Any
 
 import pandas as pd
 
+from insights_nb.cache import VERSION, Cache
 from insights_nb.connect import account_in_use, is_demo
+from insights_nb.errors import ConfigError
+from insights_nb.journal import Journal
 from insights_nb.spec import Query
+from insights_nb.upkeep import accounts, clear, clear_everything
+from insights_nb.window import Length, parse_length
 
 
 def jobs() -> pd.DataFrame:
@@ -62,17 +68,55 @@ def cache_info() -> pd.DataFrame:
     )
 
 
-def clear_cache() -> int:
-    """Remove every report of this account from disk; how many there were.
+def clear_cache(*, account: str | None = None, older_than: Length | None = None, everything: bool = False) -> int:
+    """Remove reports from disk; how many there were.
 
-    Running reports stay in the journal: they can still be picked up.
+    Files are removed, not overwritten: on SSDs, copy-on-write disks and in backups their bytes may live on.
+
+    Parameters
+    ----------
+    account : str, optional
+        Folder of another account than the one in use, as ``everything`` and the cache folder show it.
+    older_than : str or timedelta, optional
+        Only reports fetched longer ago than this, such as ``"7d"``; finished and running ones of any age keep
+        their records.
+    everything : bool, default False
+        Every account's reports and records. Running reports then hold their slots, and cannot be picked up any
+        more: a warning names them.
 
     Raises
     ------
     CacheError
-        The disk said no.
+        The disk said no, or the folder is not ours.
+    ConfigError
+        The arguments contradict each other or cannot be read.
     """
-    return account_in_use().cache.clear()[0]
+    here = account_in_use()
+    root = here.settings.cache_dir
+    trouble, before = "", None
+    if everything and (account or older_than is not None):
+        trouble = "everything=True leaves no room for account= or older_than="
+    elif account and account not in accounts(root):
+        trouble = f'there is no account "{account}" in {root}; there are: {", ".join(accounts(root)) or "none"}'
+    elif older_than is not None:
+        try:
+            before = here.clock.now() - parse_length(older_than).total_seconds()
+        except ValueError as error:
+            trouble = str(error)
+    if trouble:
+        raise ConfigError(f"{trouble}.", "Nothing was removed.")
+    if everything:
+        count = sum(len(Cache(root, name).entries()) for name in accounts(root))
+        if running := clear_everything(root):
+            warnings.warn(
+                f"{len(running)} reports were still running and cannot be picked up any more: {', '.join(running)}",
+                UserWarning,
+                stacklevel=2,
+            )
+        return count
+    if account:
+        return clear(Cache(root, account), Journal(root / VERSION / account / "jobs"), before)[0]
+    return clear(here.cache, here.journal, before)[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,10 @@ One record per question (its digest), written before the POST and after every st
 The service has no list of reports: an id that is not here is lost, and its report holds one of two slots.
 """
 
+import errno
 import os
 import platform
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
@@ -42,6 +44,7 @@ class State(StrEnum):
     LOST = "lost"
 
 
+_NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK})
 UNFINISHED = frozenset({State.WAITING, State.INTENT, State.AMBIGUOUS, State.RUNNING, State.READY})
 UNCERTAIN = frozenset({State.INTENT, State.AMBIGUOUS})
 
@@ -143,6 +146,12 @@ class Journal:
         with disk.disk_errors(self._folder):
             disk.remove(self._folder / f"{digest}.json")
 
+    def forget(self, digest: str) -> None:
+        """Drop the record of a query that is over, with the personal data its filters may hold."""
+        job = self.load(digest)
+        if job is not None and (not job.unfinished or job.state is State.WAITING):
+            self.remove(digest)
+
     def prune(self, now: float) -> None:
         """Drop records finished a month ago and waits given up a day ago; running ones stay, they hold a slot."""
         for job in self.jobs():
@@ -152,10 +161,20 @@ class Journal:
 
     @contextmanager
     def admission(self) -> Iterator[None]:
-        """Hold the account's submissions back while this one is decided and sent."""
+        """Hold the account's submissions back while this one is decided and sent.
+
+        Raises
+        ------
+        CacheError
+            The disk said no.
+        """
         lock = self._lock("admission")
-        with lock:
+        held = _acquire(lock, self._folder, timeout=-1)
+        try:
             yield
+        finally:
+            if held:
+                lock.release()
 
     def driver(self, digest: str) -> "Driver":
         """The right to drive a report; see :class:`Driver`."""
@@ -187,10 +206,21 @@ class Driver:
     def __init__(self, lock: FileLock) -> None:
         self._lock = lock
 
+    @property
+    def is_sole(self) -> bool:
+        """Whether the system itself keeps every other kernel out: not so where its file locks do not work."""
+        return self._lock.is_locked
+
     def try_acquire(self) -> bool:
-        """Take the right if nobody has it; at once."""
+        """Take the right if nobody has it; at once.
+
+        Raises
+        ------
+        CacheError
+            The disk said no.
+        """
         try:
-            self._lock.acquire(timeout=0)
+            _acquire(self._lock, Path(self._lock.lock_file).parent, timeout=0)
         except Timeout:
             return False
         return True
@@ -198,6 +228,25 @@ class Driver:
     def release(self) -> None:
         """Give the right back; harmless when it is not held."""
         self._lock.release()
+
+
+def _acquire(lock: FileLock, folder: Path, timeout: float) -> bool:
+    """Take a lock; False, with one warning, on a disk that has none: then kernels may do work twice, no more."""
+    try:
+        lock.acquire(timeout=timeout)
+    except Timeout:  # an OSError too
+        raise
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise disk.disk_refusal(error, folder) from error
+        warnings.warn(
+            f"file locks do not work in {folder}: kernels on this machine cannot wait for each other, and may "
+            "submit and fetch the same query twice. Set INSIGHTS_CACHE_DIR to a local disk.",
+            UserWarning,
+            stacklevel=4,
+        )
+        return False
+    return True
 
 
 def _from_json(value: Any) -> Job | None:

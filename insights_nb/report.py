@@ -12,23 +12,32 @@ Nothing is asked twice: a killed kernel's report is picked up by whoever asks th
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import pandas as pd
 
+from insights_nb import memory
 from insights_nb.account import Account
 from insights_nb.admission import post
 from insights_nb.cache import Entry, Manifest, expiry
 from insights_nb.catalog import type_of
-from insights_nb.errors import EmptyReportError
+from insights_nb.errors import (
+    CacheError,
+    EmptyReportError,
+    IntegrityError,
+    ReportTooLargeError,
+    TransferError,
+    UnknownReportError,
+)
 from insights_nb.frame import read_frame
 from insights_nb.journal import Job, State
 from insights_nb.progress import Display, Silence, Stage
 from insights_nb.spec import Query
 from insights_nb.transfer import fetch_shards
+from insights_nb.upkeep import evict
 from insights_nb.waiting import (
     EMPTY,
     WAIT_SECONDS,
@@ -40,6 +49,8 @@ from insights_nb.waiting import (
 )
 from insights_nb.watch import SLICE_SECONDS, Watch
 from insights_nb.window import api_form
+
+MISSING_SECONDS = 60.0
 
 DtypeBackend = Literal["pyarrow"] | None
 OnEmpty = Literal["raise", "frame"]
@@ -65,6 +76,8 @@ class Report:
         self._job = job
         self._entry = entry
         self._refresh = refresh
+        self._damaged: Manifest | None = None
+        self._sole = True
         self._show = show
         self.query = query
 
@@ -143,13 +156,22 @@ class Report:
             del failure  # it holds this frame, which holds it
 
     def _frame(self, watch: Watch, on_empty: OnEmpty, dtype_backend: DtypeBackend) -> pd.DataFrame:
-        entry, cached = self._entry, self._entry is not None
+        kept = self._entry
+        if kept is not None:
+            try:
+                self._account.cache.check(kept)
+                return self._read(kept, watch, True, on_empty, dtype_backend)
+            except (IntegrityError, CacheError):
+                # It rotted on the disk, or another kernel removed it: out of the way with it, and fetch it anew.
+                self._account.cache.quarantine(kept)
+                self._entry, self._damaged = None, kept.manifest
         try:
-            entry = entry or self._obtain(watch)
+            entry = self._obtain(watch)
         except EmptyReportError:
             if on_empty == "raise":
                 raise
-        return self._read(entry, watch, cached, on_empty, dtype_backend)
+            return self._read(None, watch, False, on_empty, dtype_backend)
+        return self._read(entry, watch, False, on_empty, dtype_backend)
 
     def _stopped(self) -> str:
         """What an interrupted user needs to know."""
@@ -160,39 +182,65 @@ class Report:
     def _obtain(self, watch: Watch) -> Entry:
         """The published entry: by driving the report ourselves, or by waiting for the kernel that does."""
         account = self._account
-        with self._driving(watch):
+        with self._driving(watch) as self._sole:
             wanted = self.id if self._refresh else ""
             found = account.cache.find(self.query.digest, account.clock.now(), wanted)
             if found is None:
-                self._job = self._job or wait_for_slot(account, self.query, watch)
-                wait_for_completion(account, self._job, watch)
-                found = self._fetch(self._job, wait_for_location(account, self._job, watch), watch)
+                found = self._fetched_again(watch) or self._pursued(watch)
         self._entry = found
         return found
 
+    def _pursued(self, watch: Watch) -> Entry:
+        """The entry of a report we see through ourselves."""
+        self._job = self._job or wait_for_slot(self._account, self.query, watch)
+        wait_for_completion(self._account, self._job, watch)
+        return self._fetch(self._job, watch)
+
+    def _fetched_again(self, watch: Watch) -> Entry | None:
+        """The files of a damaged entry once more, where the service and the file server still have them."""
+        damaged = self._damaged
+        if damaged is None:
+            return None
+        job = Job(damaged.digest, damaged.text, self.query.asked, State.READY, damaged.submitted, 0, damaged.report_id)
+        with suppress(UnknownReportError, TransferError):
+            return self._fetch(job, watch)
+        return None
+
     @contextmanager
-    def _driving(self, watch: Watch) -> Iterator[None]:
+    def _driving(self, watch: Watch) -> Iterator[bool]:
+        """Hold the right to drive the report; yields whether every other kernel is kept out."""
         driver = self._account.journal.driver(self.query.digest)
         while not driver.try_acquire():
             watch.tell(stage=Stage.FOLLOWING, report_id=self.id or None)
             if not watch.pause(SLICE_SECONDS):
                 raise timed_out(self.id, "another kernel still works on it")
         try:
-            yield
+            yield driver.is_sole
         finally:
             driver.release()
 
-    def _fetch(self, job: Job, remote: list[str], watch: Watch) -> Entry:
+    def _fetch(self, job: Job, watch: Watch) -> Entry:
         """Fetch and verify every shard, then publish them as one entry."""
         account = self._account
+        remote = wait_for_location(account, job, watch)
+        access = account.access()
         watch.tell(stage=Stage.DOWNLOADING, shards=len(remote), shards_done=0, report_id=job.report_id)
         staging = account.cache.staging(self.query.digest)
 
         def observe(done: int, received: int, total: int) -> None:
             watch.tell(stage=Stage.DOWNLOADING, shards_done=done, bytes_done=received, bytes_total=total)
 
-        leftovers = account.cache.leftovers(self.query.digest, staging)
-        facts = fetch_shards(account.access(), remote, staging, observe=observe, adopt=leftovers)
+        until = watch.elapsed() + MISSING_SECONDS
+        while True:
+            leftovers = account.cache.leftovers(self.query.digest, staging)
+            try:
+                facts = fetch_shards(access, remote, staging, observe=observe, adopt=leftovers)
+                break
+            except IntegrityError as error:
+                # A file server behind the service may show a listed file a little later.
+                if not error.missing or watch.elapsed() > until or not watch.pause(2.0):
+                    raise
+            remote = wait_for_location(account, job, watch)
         now = account.clock.now()
         manifest = Manifest(
             digest=self.query.digest,
@@ -203,9 +251,9 @@ class Report:
             expires=expiry(self.query.window[1], now),
             shards=(),
         )
-        entry = account.cache.publish(staging, manifest, facts)
+        entry = account.cache.publish(staging, manifest, facts, sweep=self._sole)
         settle(account, job, State.DONE)
-        account.cache.evict(account.settings.cache_max_bytes, entry)
+        evict(account.cache, account.settings.cache_max_bytes, entry, now)
         account.journal.prune(now)
         return entry
 
@@ -216,6 +264,8 @@ class Report:
         paths: list[Path] = entry.paths if entry else []
         manifest = entry.manifest if entry else None
         size = manifest.size if manifest else 0
+        if manifest:
+            self._require_memory(manifest, paths[0].parent if paths else Path())
         watch.tell(stage=Stage.READING, report_id=self.id or None, shards=len(paths), bytes_total=size, cached=cached)
         types = {column: type_of(column) for column in self.query.columns}
         rows = manifest.rows if manifest else 0
@@ -248,6 +298,17 @@ class Report:
         )
         return frame
 
+    def _require_memory(self, manifest: Manifest, folder: Path) -> None:
+        """Say that a report is too large before it fills the memory and the kernel is killed."""
+        needed, free = memory.needed(manifest.inflated), memory.available()
+        if needed > free:
+            raise ReportTooLargeError(
+                f"report {manifest.report_id} takes about {needed / 1e9:,.1f} GB of memory as a frame "
+                f"({manifest.rows:,} rows, {manifest.inflated / 1e9:,.1f} GB of CSV); {free / 1e9:,.1f} GB are free.",
+                f"Ask for fewer fields or a shorter range, or free some memory. It is on disk: {folder}",
+                report_id=manifest.report_id,
+            )
+
 
 def submit(account: Account, query: Query, *, refresh: bool = False, show: Callable[[], Display] = Silence) -> Report:
     """Find a query's report on disk or in the journal, or send the query; returns at once.
@@ -276,6 +337,7 @@ def submit(account: Account, query: Query, *, refresh: bool = False, show: Calla
     words = account.journal.asked(query.asked)
     if words is not None and words.state is not State.WAITING:
         query = replace(query, text=words.text)
+    account.cache.require_ours()
     entry = None if refresh else account.cache.find(query.digest, account.clock.now())
     if entry is not None:
         return Report(account, query, entry=entry, show=show)

@@ -175,7 +175,8 @@ class Session:
             return _nonsense("it answered with something else than was asked for")
         code = _code(body)
         if code == _MISSING:
-            return IntegrityError(f"{path} is not on the file server, though the service lists it.", _HINT)
+            what = f"{path} is not on the file server, though the service lists it."
+            return IntegrityError(what, _HINT, missing=True)
         if code == _DENIED:
             return TransferError(
                 f"the file server does not let this user read {path}.",

@@ -10,6 +10,7 @@ import pytest
 
 from insights_nb.cache import FRESH_SECONDS, Cache, Entry, Manifest, expiry
 from insights_nb.check import ShardFacts, inspect_shard
+from insights_nb.errors import CacheError, IntegrityError
 
 DIGEST = "ab" * 32
 MANIFEST = Manifest(DIGEST, "{}", "report-1", 1000.0, 2000.0, None, ())
@@ -109,42 +110,52 @@ def test_leftovers_are_those_of_the_same_query(tmp_path: Path) -> None:
     assert not dead.exists()
 
 
-def test_eviction_takes_the_least_recently_used(tmp_path: Path) -> None:
-    """Over the cap the longest unused entry goes, never the one just published."""
-    cache = Cache(tmp_path, "account")
-    entries = [publish(cache, replace(MANIFEST, digest=f"{number:064d}")) for number in range(3)]
-    size = entries[0].manifest.size
-    for moment, entry in zip((30, 10, 20), entries, strict=True):
-        (entry.folder / "used").touch()
-        os.utime(entry.folder / "used", (moment, moment))
-    newest = publish(cache, replace(MANIFEST, digest="9" * 64))
-    cache.evict(3 * size, newest)
-    assert {entry.manifest.digest for entry in cache.entries()} == {
-        newest.manifest.digest,
-        entries[0].manifest.digest,
-        entries[2].manifest.digest,
-    }
-    cache.evict(0, newest)
-    assert [entry.folder for entry in cache.entries()] == [newest.folder]
-
-
-def test_a_superseded_generation_is_evicted(tmp_path: Path) -> None:
-    """An older report of the same query goes when the newer one is published."""
-    cache = Cache(tmp_path, "account")
-    publish(cache)
-    newer = publish(cache, replace(MANIFEST, fetched=2001.0))
-    cache.evict(10**9, newer)
-    assert cache.entries() == [newer]
-
-
-def test_clear_leaves_no_byte(tmp_path: Path) -> None:
-    """Entries and half-fetched shards go; the count and bytes are told."""
+def test_rot_is_noticed_before_a_row_is_read(tmp_path: Path) -> None:
+    """Any flipped byte of a shard fails the check, also where size and time stay; quarantined, it answers no more."""
     cache = Cache(tmp_path, "account")
     entry = publish(cache)
-    stage(cache)
-    assert cache.clear() == (1, entry.manifest.size)
-    assert list(tmp_path.rglob("*.gz")) == []
-    assert cache.clear() == (0, 0)
+    cache.check(entry)
+    path = entry.paths[0]
+    whole, times = path.read_bytes(), path.stat()
+    for place in range(0, len(whole), 5):
+        path.chmod(0o600)
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+        assert cache.find(DIGEST, 0.0) == entry
+        with pytest.raises(IntegrityError, match="has changed on the disk"):
+            cache.check(entry)
+    cache.quarantine(entry)
+    assert cache.find(DIGEST, 0.0) is None
+    assert len(list((cache.folder / "quarantine").iterdir())) == 1
+    cache.quarantine(entry)
+
+
+@pytest.mark.parametrize("place", ["root", "root/v1", "root/v1/account"])
+@pytest.mark.parametrize("harm", ["open", "link"])
+def test_a_cache_others_can_fill_is_refused(tmp_path: Path, place: str, harm: str) -> None:
+    """A folder open to others, or a link in its place, is refused with its name."""
+    cache = Cache(tmp_path / "root", "account")
+    publish(cache)
+    cache.require_ours()
+    folder = tmp_path / place
+    if harm == "open":
+        folder.chmod(0o777)
+    else:
+        folder.rename(tmp_path / "elsewhere")
+        folder.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(CacheError, match="lets other users in" if harm == "open" else "is a symbolic link") as caught:
+        cache.require_ours()
+    assert str(folder) in str(caught.value)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_a_foreign_owners_cache_is_refused(tmp_path: Path) -> None:
+    """A folder another user owns could hold anything."""
+    cache = Cache(tmp_path / "root", "account")
+    publish(cache)
+    os.chown(tmp_path / "root", 65534, 65534)
+    with pytest.raises(CacheError, match="belongs to another user"):
+        cache.require_ours()
 
 
 def test_modes_and_tag(tmp_path: Path) -> None:

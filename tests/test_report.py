@@ -1,5 +1,6 @@
 """A query from start to finish, over real HTTP and SFTP: answers, failures, resuming, sharing."""
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -17,13 +18,15 @@ from insights_nb.body import Body
 from insights_nb.errors import (
     ApiError,
     BusyError,
+    CacheError,
     EmptyReportError,
     IntegrityError,
     ReportFailedError,
     ReportTimeoutError,
+    ReportTooLargeError,
     UnknownReportError,
 )
-from insights_nb.journal import State
+from insights_nb.journal import Job, State
 from insights_nb.progress import Progress, Stage
 from insights_nb.report import Report, submit
 from insights_nb.simulator import Fault, Simulator
@@ -109,7 +112,6 @@ def test_refresh_asks_anew_and_its_report_wins(account: Account, simulator: Simu
     assert fresh.attrs["insights"]["report_id"] != first.attrs["insights"]["report_id"]
     later = submit(account, asked(account)).result()
     assert later.attrs["insights"]["report_id"] == fresh.attrs["insights"]["report_id"]
-    assert len(account.cache.entries()) == 1
 
 
 def test_the_arrow_backend_gives_arrow_dtypes(account: Account) -> None:
@@ -425,6 +427,108 @@ def test_a_report_says_what_it_is(account: Account) -> None:
     assert "on disk" in repr(report)
     waiting = Report(account, report.query)
     assert "waiting for a slot" in repr(waiting)
+
+
+def harm(path: Path) -> None:
+    """Flip a bit and hide it from a look at size and time."""
+    content, times = bytearray(path.read_bytes()), path.stat()
+    content[len(content) // 2] ^= 1
+    path.chmod(0o600)
+    path.write_bytes(bytes(content))
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def test_rot_in_a_cached_file_is_fetched_anew(account: Account, simulator: Simulator) -> None:
+    """The damaged entry goes to quarantine; its report is fetched again without a new POST."""
+    first = submit(account, asked(account)).result()
+    before = posts(simulator)
+    harm(account.cache.entries()[0].paths[0])
+    again = submit(account, asked(account)).result()
+    pd.testing.assert_frame_equal(first, again)
+    assert not again.attrs["insights"]["cached"]
+    assert again.attrs["insights"]["report_id"] == first.attrs["insights"]["report_id"]
+    assert posts(simulator) == before
+    assert list((account.cache.folder / "quarantine").iterdir())
+    assert submit(account, asked(account)).result().attrs["insights"]["cached"]
+
+
+def test_rot_whose_report_is_gone_is_asked_for_again(account: Account, simulator: Simulator) -> None:
+    """When the service no longer knows the report, the query is submitted once more."""
+    submit(account, asked(account)).result()
+    before = posts(simulator)
+    harm(account.cache.entries()[0].paths[0])
+    account.clock.sleep(3600)
+    body = [{"message": "QueryRequest matching query does not exist.", "code": 500}]
+    simulator.faults.add(Fault(on="GET /Q/location", do="answer", status=500, body=body))
+    assert len(submit(account, asked(account)).result()) > 500
+    assert posts(simulator) == before + 1
+
+
+def test_an_entry_removed_while_we_hold_it_is_fetched_anew(account: Account, simulator: Simulator) -> None:
+    """Another kernel cleared the cache between submit and result."""
+    submit(account, asked(account)).result()
+    report = submit(account, asked(account))
+    account.cache.remove(account.cache.entries()[0])
+    assert len(report.result()) > 500
+
+
+def test_a_report_too_large_for_memory_is_not_read(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message has its size, the memory there is and what to do; the entry stays."""
+    submit(account, asked(account)).result()
+    monkeypatch.setattr("insights_nb.memory.available", lambda: 1000)
+    with pytest.raises(
+        ReportTooLargeError, match=r"takes about 0\.0 GB of memory as a frame \(1,\d\d\d rows"
+    ) as caught:
+        submit(account, asked(account)).result()
+    assert isinstance(caught.value, MemoryError)
+    assert str(account.cache.entries()[0].folder) in str(caught.value)
+
+
+def test_a_shard_that_shows_up_late_is_waited_for(account: Account, simulator: Simulator) -> None:
+    """A listed file that is missing at first is looked for again, with the location asked anew."""
+    simulator.faults.add(Fault(on="SFTP stat", do="missing", times=3))
+    assert len(submit(account, asked(account)).result()) > 500
+    simulator.faults.clear()
+    simulator.faults.add(Fault(on="SFTP stat", do="missing", times=0))
+    with pytest.raises(IntegrityError, match="is not on the file server") as caught:
+        submit(account, asked(account), refresh=True).result()
+    assert caught.value.missing
+
+
+def test_a_planted_cache_is_refused_before_anything_is_sent(account: Account, simulator: Simulator) -> None:
+    """A cache folder others can write to is neither read nor filled."""
+    query = asked(account)
+    before = posts(simulator)
+    account.cache.folder.chmod(0o777)
+    with pytest.raises(CacheError, match="lets other users in"):
+        submit(account, query)
+    assert posts(simulator) == before
+
+
+def test_a_kernels_dead_report_frees_its_slot(simulator: Simulator, tmp_path: Path) -> None:
+    """Two reports of killed kernels that have ended hold no slot once somebody looks: no 429 is provoked."""
+    account = account_for(simulator, tmp_path, QuickClock())
+    bodies = [{**BODY, "data": {"CallEvent": {"fields": [field]}}} for field in ("SessionId", "FlowId", "HostId")]
+    simulator.hold()
+    for body in bodies[:2]:
+        submit(account, asked(account, body))
+    waiting = submit(account, asked(account, bodies[2]))
+    assert waiting.id == ""
+    simulator.release()
+    simulator.settle()
+    waiting.result(on_empty="frame")
+    states = {job.query_fields: job.state for job in map(Described, account.journal.jobs())}
+    assert states == {"SessionId": State.READY, "FlowId": State.READY, "HostId": State.DONE}
+    assert not [call for call in simulator.calls if call.status == 429]
+    account.client.close()
+
+
+class Described:
+    """A journal record with the field its query asked for."""
+
+    def __init__(self, job: Job) -> None:
+        self.state = job.state
+        self.query_fields = Query(job.text).columns[0]
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)

@@ -9,14 +9,16 @@ the journal: who waited longest goes first, a kernel that died is passed over.
 """
 
 import threading
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from enum import Enum, auto
 from typing import Any, TypeVar
 
 from insights_nb.account import Account
-from insights_nb.errors import ApiError, BusyError, QueryError
-from insights_nb.journal import UNCERTAIN, Job, State
+from insights_nb.cache import is_settled
+from insights_nb.errors import ApiError, BusyError, CacheError, InsightsError
+from insights_nb.journal import WORDS_SECONDS, Job, State
 from insights_nb.spec import Query
 
 SLOTS = 2
@@ -81,42 +83,54 @@ def post(account: Account, query: Query) -> Job:
     journal = account.journal
     with journal.admission():
         now = account.clock.now()
-        own = journal.load(query.digest)
+        own = _still_good(journal.load(query.digest), query, now)
         others = [job for job in journal.jobs() if job.digest != query.digest]
         since = own.submitted if own is not None and own.state is State.WAITING else now
         queued = Job(query.digest, query.text, query.asked, State.WAITING, since, now)
         verdict = decide(own, queued, others, lambda job: journal.is_driven(job.digest), now)
         if own is not None and verdict in (Verdict.PICK_UP, Verdict.SETTLE):
             return own
+        if own is not None:
+            # Asked for again by a person, after both lost ones had time to settle, the count begins anew.
+            queued = replace(queued, lost=own.lost if own.lost <= RESUBMISSIONS else 0)
         if verdict is Verdict.QUEUE:
-            return journal.save(queued, now)
-        lost = own.lost if own is not None and own.state in UNCERTAIN else 0
-        if lost > RESUBMISSIONS:  # asked for again by a person, after both had time to settle
-            lost = 0
-        return _shielded(lambda: _send(account, query, queued, lost))
+            # Looking again is no news; every record forced to the disk takes its time.
+            return own if own is not None and own.state is State.WAITING else journal.save(queued, now)
+        return _shielded(lambda: _send(account, query, queued))
 
 
-def _send(account: Account, query: Query, queued: Job, lost: int) -> Job:
+def _still_good(own: Job | None, query: Query, now: float) -> Job | None:
+    """A record, or None for a report sent so long ago that a range still open then has gained rows since."""
+    if own is None or own.state not in (State.RUNNING, State.READY):
+        return own
+    return own if is_settled(query.window[1], own.submitted) or now - own.submitted < WORDS_SECONDS else None
+
+
+def _send(account: Account, query: Query, queued: Job) -> Job:
     """The POST between its two records."""
     journal, now = account.journal, account.clock.now()
     # An intent that is never answered counts as lost: a killed kernel cannot write that down any more.
-    intent = journal.save(replace(queued, state=State.INTENT, submitted=now, lost=lost + 1), now)
+    intent = journal.save(replace(queued, state=State.INTENT, submitted=now, lost=queued.lost + 1), now)
     try:
         report_id = account.client.submit(query.body)
     except BusyError as busy:
         return journal.save(replace(queued, messages=(busy.message,)), account.clock.now())
-    except QueryError:
-        journal.remove(query.digest)
-        raise
-    except ApiError as error:
-        if not error.sent:
+    except InsightsError as error:
+        if not isinstance(error, ApiError) or not error.sent:
             journal.remove(query.digest)
             raise
         unknown = journal.save(replace(intent, state=State.AMBIGUOUS), account.clock.now())
-        if unknown.lost > RESUBMISSIONS:
+        # Taken, but answered in a form we do not know, the next one would be answered so too.
+        if unknown.lost > RESUBMISSIONS or not error.temporary:
             raise
         return unknown
-    return journal.save(replace(intent, state=State.RUNNING, report_id=report_id, lost=0), account.clock.now())
+    running = replace(intent, state=State.RUNNING, report_id=report_id, lost=0)
+    try:
+        return journal.save(running, account.clock.now())
+    except CacheError as error:
+        # The id in hand is all there is of the report: go on with it, it is written down with the next step.
+        warnings.warn(f"report {report_id} is running, but could not be written down: {error.message}", stacklevel=2)
+        return running
 
 
 def _shielded(work: Callable[[], _T]) -> _T:
@@ -125,19 +139,26 @@ def _shielded(work: Callable[[], _T]) -> _T:
     The service has no list to find a lost id in again. A second interrupt does not wait.
     """
     outcome: list[tuple[bool, Any]] = []
+    begun, done = threading.Lock(), threading.Event()
 
     def run() -> None:
+        if not begun.acquire(blocking=False):
+            return
         try:
             outcome.append((True, work()))
         except BaseException as error:  # handed to the caller's thread whole
             outcome.append((False, error))
+        finally:
+            done.set()
 
-    thread = threading.Thread(target=run, name="insights-submit", daemon=True)
-    thread.start()
     try:
-        thread.join()
+        threading.Thread(target=run, name="insights-submit", daemon=True).start()
+        # Not by join(): interrupted once, it takes a running thread for one that has ended (before Python 3.13).
+        done.wait()
     except KeyboardInterrupt:
-        thread.join()
+        # Either the work has not begun, and now never will, or it is seen to its end.
+        if not begun.acquire(blocking=False):
+            done.wait()
         raise
     succeeded, value = outcome[0]
     if not succeeded:

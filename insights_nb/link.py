@@ -10,7 +10,7 @@ import errno
 import functools
 import logging
 import os
-import select
+import selectors
 import socket
 import sys
 import threading
@@ -238,10 +238,11 @@ class Link:
             try:
                 sock.setblocking(False)
                 code = sock.connect_ex(address)
-                while code in _UNDER_WAY and time.monotonic() < until and not self._ended.is_set():
-                    _, writable, failed = select.select([], [sock], [sock], _SLICE)
-                    if writable or failed:
-                        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                with selectors.DefaultSelector() as waiting:
+                    waiting.register(sock, selectors.EVENT_WRITE)
+                    while code in _UNDER_WAY and time.monotonic() < until and not self._ended.is_set():
+                        if waiting.select(_SLICE):
+                            code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                 if not code:
                     _keep_alive(sock, self._timeouts.stall)
                     return sock

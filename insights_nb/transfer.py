@@ -6,6 +6,7 @@ fetched stays on disk for the next one.
 """
 
 import errno
+import functools
 import os
 import threading
 import time
@@ -99,6 +100,25 @@ class _StoppedError(Exception):
     """The work is not wanted any more; known to this module only."""
 
 
+class _Hand(threading.Thread):
+    """A thread that says when it is done.
+
+    ``join`` will not do for waiting: Ctrl-C during it makes Python before 3.13 take the thread for ended.
+    """
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        super().__init__(daemon=True)
+        self.done = threading.Event()
+        self._work = work
+
+    def run(self) -> None:
+        """Do the work."""
+        try:
+            self._work()
+        finally:
+            self.done.set()
+
+
 class _Crew:
     """The threads at work on one report, a connection each, and what they have in common."""
 
@@ -117,7 +137,7 @@ class _Crew:
         self._adopt = [other for other in adopt if other != folder]
         self._timeouts = timeouts
         self.links = [Link(access, timeouts) for _ in range(max(1, min(connections, len(remote))))]
-        self._threads: list[threading.Thread] = []
+        self._hands: list[_Hand] = []
         self._stop = threading.Event()
         self._failures: list[Exception] = []
         self._waiting: deque[Target] = deque()
@@ -132,12 +152,12 @@ class _Crew:
 
     def run(self, work: Callable[[Link], None], links: Sequence[Link], observe: Observe) -> None:
         """Let a thread for each link do the work, and wait until one fails or all is done."""
-        threads = [threading.Thread(target=self._guard, args=(work, link), daemon=True) for link in links]
-        for thread in threads:
-            self._threads.append(thread)
-            thread.start()
-        while not self._stop.is_set() and (alive := [thread for thread in threads if thread.is_alive()]):
-            alive[0].join(_SLICE)
+        hands = [_Hand(functools.partial(self._guard, work, link)) for link in links]
+        for hand in hands:
+            self._hands.append(hand)
+            hand.start()
+        while not self._stop.is_set() and (busy := [hand for hand in hands if not hand.done.is_set()]):
+            busy[0].done.wait(_SLICE)
             self._tell(observe)
             if self._total and len(self.facts()) == len(self._facts):
                 # A thread may still be trying for a connection that is not needed any more.
@@ -152,9 +172,9 @@ class _Crew:
         for link in self.links:
             link.end()
         until = time.monotonic() + _PARTING
-        for thread in self._threads:
-            if thread.ident is not None:
-                thread.join(max(0.0, until - time.monotonic()))
+        for hand in self._hands:
+            if hand.ident is not None and hand.done.wait(max(0.0, until - time.monotonic())):
+                hand.join()
 
     def look_up(self, link: Link) -> None:
         """Ask the server for every shard's size and time, and see that the disk has room."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -103,3 +104,10 @@ def told(process: "subprocess.Popen[str]") -> dict[str, Any]:
     assert process.returncode == 0, err
     found: dict[str, Any] = json.loads(out)
     return found
+
+
+def stop_pressed() -> None:
+    """Do what the kernel's Stop button does: a real SIGINT for the main thread."""
+    main = threading.main_thread().ident
+    assert main is not None
+    signal.pthread_kill(main, signal.SIGINT)

@@ -1,11 +1,13 @@
 """Small generated logs for the session tests: invented, seeded, with planted cuts."""
 
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 DAY = 1_700_006_400  # 2023-11-15T00:00:00Z
+EXIT_FIELDS = ("StartTime", "EndTime", "Path", "ExitReason")
 NEXT = {
     "INBOUND_CALL_1": ["PLAY_1"],
     "PLAY_1": ["MENU_1", "MENU_1", "PLAY_2"],
@@ -92,7 +94,9 @@ def make_log(
                     }
                 )
             at += took + 1000
-    frame = pd.DataFrame(rows)
+    frame = pd.DataFrame(rows).reindex(
+        columns=list(dict.fromkeys([*rows[0], "DtmfInput", "ErrorReason", *EXIT_FIELDS]))
+    )
     for name in ("TimeStamp", "StartTime", "EndTime"):
         ticks = frame[name].astype("Int64")
         if whole_seconds:
@@ -123,3 +127,29 @@ def fetched(
         "cached": False,
     }
     return cut
+
+
+@cache
+def demo_frame(size: int = 20_000, seed: int = 7) -> pd.DataFrame:
+    """The demo's invented events, as ``query()`` would give them for its seven days."""
+    return demo_log(size, seed)[0].copy()
+
+
+@cache
+def demo_log(size: int = 20_000, seed: int = 7) -> tuple[pd.DataFrame, Any]:
+    """The demo's invented events with what ``query()`` notes on a frame, and the truths planted in them."""
+    import pyarrow as pa
+
+    from insights_nb.simulator.callers import invent
+    from insights_nb.simulator.schema import documented
+
+    table, truths = invent(documented(), seed=seed, size=size, until="2026-03-08T00:00:00Z")
+    plain: Any = {
+        name: table[name].cast(pa.string()) if pa.types.is_dictionary(table[name].type) else table[name]
+        for name in table.column_names
+    }
+    frame = pa.table(plain).to_pandas()
+    for name in ("TimeStamp", "StartTime", "EndTime"):
+        if frame[name].dt.tz is None:
+            frame[name] = frame[name].dt.tz_localize("UTC")
+    return fetched(frame, pd.Timestamp(str(truths.since)), pd.Timestamp(str(truths.until))), truths

@@ -13,7 +13,7 @@ from insights_nb.admission import Verdict, decide, post
 from insights_nb.journal import SETTLE_SECONDS, Job, State
 from insights_nb.simulator import Fault
 from insights_nb.spec import Query
-from tests.service import BODY, account_for, service
+from tests.service import BODY, account_for, service, stop_pressed
 
 
 def test_shielded_work_gives_its_value_or_its_error() -> None:
@@ -23,31 +23,37 @@ def test_shielded_work_gives_its_value_or_its_error() -> None:
         admission._shielded(lambda: 1 / 0)
 
 
-def test_an_interrupt_waits_for_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first interrupt is heeded after the work is done; a second one does not wait."""
-    gate, done = threading.Event(), []
-    join = threading.Thread.join
-    presses: list[int] = []
-
-    def pressed(thread: threading.Thread, timeout: float | None = None) -> None:
-        if thread.name != "insights-submit":
-            join(thread, timeout)
-        elif not presses:
-            presses.append(1)
-            gate.set()
-            raise KeyboardInterrupt
-        else:
-            join(thread, timeout)
-
-    monkeypatch.setattr(threading.Thread, "join", pressed)
+def test_an_interrupt_waits_for_the_work() -> None:
+    """A real interrupt in the middle is heeded, after the work is done."""
+    done: list[bool] = []
+    pause = threading.Event()
 
     def work() -> None:
-        gate.wait(10)
+        stop_pressed()
+        pause.wait(0.3)
         done.append(True)
 
     with pytest.raises(KeyboardInterrupt):
         admission._shielded(work)
     assert done == [True]
+
+
+def test_a_second_interrupt_does_not_wait() -> None:
+    """Who presses Stop twice is let go at once; the work goes on behind."""
+    gate, finished = threading.Event(), threading.Event()
+
+    def work() -> None:
+        stop_pressed()
+        gate.wait(0.2)
+        stop_pressed()
+        gate.wait(20)
+        finished.set()
+
+    with pytest.raises(KeyboardInterrupt):
+        admission._shielded(work)
+    assert not finished.is_set()
+    gate.set()
+    assert finished.wait(20)
 
 
 def job(digest: str, state: State, submitted: float = 0.0) -> Job:

@@ -4,8 +4,24 @@ Nothing here shows a figure, changes global settings or knows where a frame came
 chart is drawn, not before.
 """
 
+from .bars import compare, drop_off, dwell, funnel, loops, prompts
 from .endings import exits, exits_over_time
+from .grids import step_matrix, transitions, variants
 from .style import describe
 from .waterfall import timeline
 
-__all__ = ["describe", "exits", "exits_over_time", "timeline"]
+__all__ = [
+    "compare",
+    "describe",
+    "drop_off",
+    "dwell",
+    "exits",
+    "exits_over_time",
+    "funnel",
+    "loops",
+    "prompts",
+    "step_matrix",
+    "timeline",
+    "transitions",
+    "variants",
+]

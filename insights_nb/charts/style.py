@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+    from matplotlib.axes import Axes as Axes  # for annotations elsewhere: matplotlib has one door
 
 #: Okabe-Ito without its yellow (1.3:1 on white) and black (the text colour of half the themes), darkest first.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
@@ -149,6 +149,51 @@ def shorten(text: str, width: int = 34) -> str:
         return text
     head = (width - 1) // 2
     return f"{text[:head]}…{text[len(text) - (width - 1 - head) :]}"
+
+
+#: Between the name of a flow and that of its action.
+JOINT = " ▸ "
+
+
+def action_label(text: str, width: int = 34) -> str:
+    """An action's label no wider than ``width``: the flow's name gives way, the action stays whole."""
+    if len(text) <= width or JOINT not in text:
+        return shorten(text, width)
+    flow, action = text.rsplit(JOINT, 1)
+    room = width - len(action) - len(JOINT) - 1
+    return f"{flow[:room].rstrip()}…{JOINT}{action}" if room >= 4 else shorten(action, width)
+
+
+def plain_action(text: str) -> str:
+    """An action without the name of its flow."""
+    return text.rsplit(JOINT, 1)[-1]
+
+
+def wash(share: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Shares as blue of a strength, transparent at zero: it reads on a light ground and on a dark one.
+
+    Parameters
+    ----------
+    share : array of float
+        0 to 1.
+
+    Returns
+    -------
+    ndarray of float, shape (..., 4)
+        Red, green, blue, opacity.
+    """
+    from matplotlib.colors import to_rgb
+
+    strength = np.sqrt(np.clip(np.asarray(share, dtype=np.float64), 0, 1))
+    out = np.empty((*strength.shape, 4))
+    out[..., :3] = to_rgb(BLUE)
+    out[..., 3] = np.where(strength > 0, 0.06 + 0.94 * strength, 0)
+    return out
+
+
+def ink_on(share: float) -> Any:
+    """Text colour on a cell of that share: white where the blue is strong."""
+    return "white" if share > 0.25 else text_color()
 
 
 def describe(ax: Axes) -> str:

@@ -19,6 +19,7 @@ from .style import (
     headline,
     in_seconds,
     nothing_to_draw,
+    plain_action,
     seconds_text,
     shorten,
     text_color,
@@ -35,7 +36,6 @@ BREAK_SHARE = 0.3
 MOST_ROWS = 60
 #: Steps of the axis, in seconds: what people count time in.
 ROUND = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 28800, 86400)
-JOINT = " ▸ "
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def _scale(marks: npt.NDArray[np.float64], long_gap: pd.Timedelta | None) -> Sca
 
 def _plain(action: object) -> str:
     """An action without the name of its flow, which stands above its steps."""
-    return str(action).rsplit(JOINT, 1)[-1] if isinstance(action, str) else "(missing)"
+    return plain_action(action) if isinstance(action, str) else "(missing)"
 
 
 def _flows(ax: Axes, steps: pd.DataFrame, rows: Any) -> None:

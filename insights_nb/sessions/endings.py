@@ -152,8 +152,9 @@ def _deciding_exits(core: Core, visits: Visits, after: BoolArray, last_visit: In
 def _beginnings(core: Core, visits: Visits, reading: Reading) -> tuple[BoolArray, BoolArray, BoolArray]:
     """Sessions cut at the left, whose start is known, and whose trigger is missing although they began inside.
 
-    A flow reached by Jump To has a trigger too, in mid-session: a trigger proves a beginning only where the session
-    id's start agrees, or, without one, where it is in the first step.
+    A trigger row alone proves no beginning: its action may have rows before the window's edge, and a flow reached by
+    Jump To has a trigger in mid-session. So where the session id tells the start, that decides; without it a trigger
+    has to be in the first step.
     """
     window, first = reading.window, core.first()
     slack = EPOCH_SLACK_S * PER_SECOND[core.unit]
@@ -164,9 +165,9 @@ def _beginnings(core: Core, visits: Visits, reading: Reading) -> tuple[BoolArray
     if window.low is None:
         near = ~dated | (np.abs(first - epochs) <= slack)
         return nobody, core.filled & near & (opened | (dated & (not reading.triggers))), nobody
-    triggered = np.where(dated, (core.count(core.is_trigger) > 0) & (epochs >= window.low - slack), opened)
     edge = first <= window.low + reading.margin
-    left_cut = core.filled & ~triggered & np.where(dated, epochs < window.low, edge)
+    left_cut = core.filled & np.where(dated, epochs < window.low, ~opened & edge)
+    triggered = np.where(dated, core.count(core.is_trigger) > 0, opened) & ~left_cut
     if reading.triggers:
         return left_cut, core.filled & triggered, core.filled & ~triggered & ~left_cut
     return left_cut, core.filled & ~left_cut, nobody

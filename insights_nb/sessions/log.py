@@ -12,19 +12,18 @@ import pandas as pd
 
 from insights_nb.errors import FrameError
 
-from .columns import BoolArray
-from .exits import exits_table
+from .columns import NAT
 from .fields import Fields
 from .ledger import Ledger
-from .overview import sessions_table
 from .plots import Plots
 from .prepare import gather, prepare
-from .quality import completeness_table
+from .questions import Questions
 from .reading import read
 from .rules import OutcomeRules
-from .steps import find_sessions, need_time, steps_table, timeline_table
+from .steps import need_time
+from .tables import Tables
 from .visits import find_visits, transactions_shared
-from .window import find_window, noted
+from .window import ends_of, find_window, noted
 
 CHOICES = {
     "missing": ("drop", "raise"),
@@ -133,7 +132,7 @@ def session_log(
     return SessionLog(ledger if ledger.endings.eligible.any() else replace(ledger, everyone=True))
 
 
-class SessionLog:
+class SessionLog(Tables, Questions):
     """The sessions of a frame of events; made by :func:`session_log`.
 
     Parameters
@@ -144,7 +143,6 @@ class SessionLog:
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
-        self._sessions: pd.DataFrame | None = None
 
     def __len__(self) -> int:
         return self.ledger.core.sessions
@@ -157,133 +155,6 @@ class SessionLog:
     def plot(self) -> Plots:
         """Charts of the log: ``log.plot.exits()``, ``log.plot.timeline(id)``."""
         return Plots(self)
-
-    def sessions(self) -> pd.DataFrame:
-        """One row per session.
-
-        Returns
-        -------
-        DataFrame
-            Index ``SessionId`` (str, ascending). Columns:
-
-            * ``start``, ``end``: time of the first and last event (datetime64, UTC, in the frame's resolution);
-            * ``duration``: last minus first event (timedelta64; 0 for a single event);
-            * ``n_events`` (rows without a time included), ``n_steps``, ``n_actions`` (distinct), ``n_flows``
-              (distinct), ``n_exits``, ``n_dtmf``, ``n_no_input``, ``n_no_match``, ``n_errors`` (events whose
-              ErrorReason is neither of the two), ``n_repeats`` (visits of an action visited before), ``n_tied``
-              (events sharing their time): int32;
-            * ``flow`` (of the first step), ``entry_action``, ``last_action`` (first and last step seen, before the
-              end), ``exit_action``, ``exit_reason``, ``exit_path`` (of the last step's exit event; NA without
-              one), ``outcome`` (by the rules), ``completeness``: category of str;
-            * ``has_trigger``; ``has_exit``: the last step has its exit event (bool);
-            * ``max_gap``: longest silence between two events (timedelta64, NaT for one event);
-            * ``session_start_hint``: start by the SessionId's first ten digits (datetime64, UTC; NaT where they
-              are no time or disagree with the log);
-            * ``variant``: rank of the path in ``variants()``, from 1 (int32).
-
-            A count or flag whose fields the frame lacks is NA, as Int32 or boolean.
-
-        Notes
-        -----
-        ``completeness`` is one of ``complete``, ``no_exit`` (the two that rates count), ``cut_start``, ``cut_end``,
-        ``cut_both``, ``no_trigger``, ``unknown``, ``unknown (filtered)``; see :meth:`completeness`.
-        """
-        if self._sessions is None:
-            self._sessions = sessions_table(self.ledger)
-        return self._sessions.copy(deep=False)
-
-    def exits(self, by: str = "exit_reason", freq: str | None = None, level: str = "session") -> pd.DataFrame:
-        """How sessions end.
-
-        Parameters
-        ----------
-        by : str, default "exit_reason"
-            ``exit_reason``, ``exit_path``, ``exit_action``, ``flow``; at session level also ``last_action``,
-            ``outcome``, ``completeness``.
-        freq : str, optional
-            A pandas length of time such as ``"1h"``: count per stretch of time instead. A session belongs to the
-            stretch of its **start**, and to no other.
-        level : {"session", "event"}
-            Count sessions by the exit that ended them, or every exit event.
-
-        Returns
-        -------
-        DataFrame
-            Index ``by`` (str; ``(missing)`` where there is no word), most first, equal counts in text order.
-            Columns ``sessions`` (int64), ``share`` (float, of the sessions counted), ``median_duration``
-            (timedelta64). At event level ``exits`` (int64) comes first, ``share`` is of exit events, and
-            ``median_duration`` is of EndTime − StartTime.
-            With ``freq``: index ``start`` (UTC), one int64 column per word, most first; empty stretches are zeros.
-
-            Sessions are those whose beginning and end lie in the window (``complete``, ``no_exit``); ``attrs`` holds
-            ``sessions``, ``counted`` and ``left_out`` (by completeness). Where no session's end can be known, all
-            are counted.
-
-        Raises
-        ------
-        FrameError
-            For a ``by``, ``freq`` or ``level`` that is not known, or a field the frame lacks.
-        """
-        return exits_table(self.ledger, by, freq, level)
-
-    def steps(self) -> pd.DataFrame:
-        """One row per step: a visit of an action.
-
-        Returns
-        -------
-        DataFrame
-            In the order of sessions, then steps. Columns ``SessionId`` (str); ``step`` (int32, from 1); ``flow``,
-            ``action``, ``action_name`` (category); ``enter``, ``leave`` (datetime64, UTC; ``leave`` NaT where
-            unknown); ``dwell`` (timedelta64, NaT where unknown, negative where EndTime is before StartTime);
-            ``dwell_source`` (category: ``exit_event``, ``next_step``, ``none``); ``n_events`` (int32);
-            ``nth_visit`` (int32, 1 for the first visit of the action in its session); ``exit_reason``,
-            ``exit_path`` (category); ``input_len`` (Int16, length of the last DTMF input); ``input_error``
-            (category, last ErrorReason); ``tied`` (bool, an event shares its time); ``after_exit`` (bool, after
-            the session's end).
-
-        Raises
-        ------
-        FrameError
-            When the frame has no times.
-        """
-        return steps_table(self.ledger)
-
-    def timeline(self, ids: Any) -> pd.DataFrame:
-        """The events of a few sessions, in order.
-
-        Parameters
-        ----------
-        ids : str or iterable of str
-            SessionIds.
-
-        Returns
-        -------
-        DataFrame
-            One row per event that has a time; sessions by id. Columns ``SessionId`` (str), ``TimeStamp``
-            (datetime64, UTC), ``step`` (Int32), ``offset`` (timedelta64 since the session's first event), ``gap``
-            (timedelta64 since the event before, NaT for the first), ``EventName``, ``action``, ``exit_reason``,
-            ``exit_path`` (category), ``input`` (str; ``••••`` unless ``mask_input=False``), ``flags`` (str:
-            ``error``, ``tied``, ``repeat``, ``long gap``, ``after exit``, joined by commas).
-
-        Raises
-        ------
-        FrameError
-            For an id the log does not hold, or without times.
-        """
-        need_time(self.ledger.core, "timeline()")
-        return timeline_table(self.ledger.select(find_sessions(self.ledger.core, ids, "timeline()")))
-
-    def completeness(self) -> pd.DataFrame:
-        """How many sessions are whole: the first thing to ask.
-
-        Returns
-        -------
-        DataFrame
-            Index ``completeness`` (str): ``complete``, ``no_exit``, ``cut_start``, ``cut_end``, ``cut_both``,
-            ``no_trigger``, ``unknown``, ``unknown (filtered)``, always all of them and in this order. Columns
-            ``sessions`` (int64), ``share`` (float), ``meaning`` (str). ``attrs["rule"]`` says how it was decided.
-        """
-        return completeness_table(self.ledger)
 
     def select(self, which: pd.Series[bool] | Iterable[Any] | str | None = None, /, **where: Any) -> SessionLog:
         """Some of the sessions, whole, read the same way.
@@ -305,24 +176,69 @@ class SessionLog:
         ------
         FrameError
             For an id or a column that is not there.
+
+        Examples
+        --------
+        >>> from insights_nb.sessions.example import log
+        >>> log.select(exit_reason="User Abandon")
+        <SessionLog: 1 sessions, 4 events, 2 steps>
+        >>> log.select(log.sessions()["n_repeats"] > 0)
+        <SessionLog: 1 sessions, 7 events, 4 steps>
         """
-        chosen = np.ones(len(self), dtype=bool) if which is None else self._chosen(which)
+        chosen = np.ones(len(self), dtype=bool) if which is None else self._side(which)
         for name, value in where.items():
             chosen &= self._where(name, value)
         return SessionLog(self.ledger.select(chosen))
 
-    def _chosen(self, which: Any) -> BoolArray:
-        core = self.ledger.core
-        if isinstance(which, pd.Series) and pd.api.types.is_bool_dtype(which.dtype):
-            aligned = which.astype("boolean").reindex(core.ids)
-            return aligned.fillna(False).to_numpy(dtype=bool)
-        if isinstance(which, np.ndarray) and which.dtype == bool:
-            if len(which) != core.sessions:
-                raise FrameError(f"the mask has {len(which)} values, the log {core.sessions} sessions.")
-            return which.copy()
-        return find_sessions(core, which, "select()")
+    def starting_in(self, start: Any, end: Any) -> SessionLog:
+        """The sessions that start in a stretch of time, so that each counts in exactly one stretch.
 
-    def _where(self, name: str, value: Any) -> BoolArray:
+        Parameters
+        ----------
+        start, end : time
+            Anything pandas reads; without a zone it is UTC. ``end`` is not included.
+
+        Returns
+        -------
+        SessionLog
+            By the first event where the session's beginning is known, else by the start in its id.
+
+        Raises
+        ------
+        FrameError
+            When the two are no times, or the frame has none.
+
+        Examples
+        --------
+        >>> from insights_nb.sessions.example import log
+        >>> len(log.starting_in("2026-03-01T09:15", "2026-03-01T09:45"))
+        2
+        """
+        core = self.ledger.core
+        need_time(core, "starting_in()")
+        low, high = ends_of(core, (start, end), "starting_in()")
+        hint = core.epochs if self.ledger.reading.epoch else np.full(len(self), NAT, dtype=np.int64)
+        begun = np.where(self.ledger.endings.start_known | (hint == NAT), core.first(), hint)
+        return SessionLog(self.ledger.select((begun >= low) & (begun < high) & (begun != NAT)))
+
+    def events(self) -> pd.DataFrame:
+        """The events of the log's sessions, as they were given.
+
+        Returns
+        -------
+        DataFrame
+            The frame's columns and index labels; rows by session and time, those without a time left out. DTMF
+            input is as it was fetched, not masked.
+
+        Examples
+        --------
+        >>> from insights_nb.sessions.example import log
+        >>> log.select(outcome="abandoned").events()["EventName"].value_counts().to_dict()
+        {'ApplicationExitEvent': 2, 'CallEvent': 1, 'DtmfEvent': 1}
+        """
+        return self.ledger.core.frame.iloc[self.ledger.core.rows]
+
+    def _where(self, name: str, value: Any) -> Any:
         table = self.sessions()
         if name not in table.columns:
             raise FrameError(

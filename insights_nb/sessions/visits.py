@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from .columns import NAT, BoolArray, IntArray, in_unit, instants
+from .columns import NAT, BoolArray, IntArray, in_unit, instants, words
 from .core import Core, Int32Array
 
 #: TransactionIds split visits when at least this share of the rows shares one with a neighbour: a few accidental
@@ -100,9 +102,31 @@ def transactions_shared(core: Core) -> bool:
     """
     if not core.has("transaction"):
         return False
-    codes, _ = core.words_at("transaction", np.ones(len(core.rows), dtype=bool))
-    neighbours = (core.code[1:] == core.code[:-1]) & (codes[1:] == codes[:-1]) & (codes[1:] >= 0)
-    return bool(neighbours.sum() > SHARED_ENOUGH * max(len(codes), 1))
+    same, _ = _transactions(core)
+    neighbours = (core.code[1:] == core.code[:-1]) & same
+    return bool(neighbours.sum() > SHARED_ENOUGH * max(len(core.rows), 1))
+
+
+def _transactions(core: Core) -> tuple[BoolArray, BoolArray]:
+    """Whether each row but the first has the TransactionId of the row before it, and whether it has another one.
+
+    A missing or blank id is neither. Neighbours are compared as they are: numbering millions of distinct ids to learn
+    this would take longer than the sort.
+    """
+    series = core.at("transaction")
+    if series is None or len(series) < 2:
+        none = np.zeros(max(len(core.rows) - 1, 0), dtype=bool)
+        return none, none
+    if isinstance(series.dtype, pd.CategoricalDtype):
+        codes, _ = words(series)
+        known = (codes[1:] >= 0) & (codes[:-1] >= 0)
+        return known & (codes[1:] == codes[:-1]), known & (codes[1:] != codes[:-1])
+    text: Any = series.astype("str").array
+    blank = pd.Series(text).str.strip() == ""
+    named = ~np.asarray(blank | pd.isna(text), dtype=bool)
+    same = np.asarray(pd.array(text[1:] == text[:-1], dtype="boolean").fillna(False), dtype=bool)
+    known = named[1:] & named[:-1]
+    return known & same, known & ~same
 
 
 def find_visits(core: Core, steps: str, by_transaction: bool) -> Visits:
@@ -130,8 +154,7 @@ def find_visits(core: Core, steps: str, by_transaction: bool) -> Visits:
         code, node = core.code, core.node
         fresh[1:] = (code[1:] != code[:-1]) | (node[1:] != node[:-1]) | core.is_exit[:-1]
         if by_transaction:
-            run, _ = core.words_at("transaction", np.ones(len(fresh), dtype=bool))
-            fresh[1:] |= (run[1:] != run[:-1]) & (run[1:] >= 0) & (run[:-1] >= 0)
+            fresh[1:] |= _transactions(core)[1]
     first = np.flatnonzero(fresh)
     stop = np.append(first[1:], len(fresh)) if len(first) else first
     code = core.code[first]

@@ -72,10 +72,10 @@ def find_window(core: Core, window: Any) -> Window:
     why = ""
     if window is not None:
         source = "data" if isinstance(window, str) and window == "data" else "argument"
-        low, high = _observed(core) if source == "data" else _ends(core, window)
+        low, high = _observed(core) if source == "data" else ends_of(core, window)
     elif note.get("window") and note.get("rows") == core.seen.rows:
         source = "query"
-        low, high = _ends(core, note["window"])
+        low, high = ends_of(core, note["window"])
     else:
         source, why = "unknown", _why(note, core.seen.rows)
     return Window(low, high, source, why, filtered, asked)
@@ -105,8 +105,14 @@ def _observed(core: Core) -> tuple[int | None, int | None]:
     return (int(core.time.min()), int(core.time.max())) if len(core.time) else (None, None)
 
 
-def _ends(core: Core, window: Any) -> tuple[int, int]:
-    """Both ends as counts of the core's unit."""
+def ends_of(core: Core, window: Any, wanted_by: str = "window") -> tuple[int, int]:
+    """Both ends of a pair of times as counts of the core's unit; without a zone they are UTC, as in a query.
+
+    Raises
+    ------
+    FrameError
+        When they are no pair of times, or the second lies before the first.
+    """
     try:
         start, end = window
         stamps = [pd.Timestamp(edge) for edge in (start, end)]
@@ -116,7 +122,7 @@ def _ends(core: Core, window: Any) -> tuple[int, int]:
         reason = ""
     if reason or any(pd.isna(stamp) for stamp in stamps):
         raise FrameError(
-            f"window={window!r} is not a pair of times{': ' + reason if reason else ''}.",
+            f"{wanted_by}: {window!r} is not a pair of times{': ' + reason if reason else ''}.",
             'Write window=("2026-03-01T00:00:00Z", "2026-03-08T00:00:00Z"), or window="data".',
         )
     utc = [stamp.tz_localize("UTC") if stamp.tzinfo is None else stamp.tz_convert("UTC") for stamp in stamps]
@@ -124,7 +130,7 @@ def _ends(core: Core, window: Any) -> tuple[int, int]:
         int(np.datetime64(stamp.tz_localize(None)).astype(f"M8[{core.unit}]").astype(np.int64)) for stamp in utc
     )
     if high < low:
-        raise FrameError(f"window={window!r} ends before it starts.", "Write the earlier time first.")
+        raise FrameError(f"{wanted_by}: {window!r} ends before it starts.", "Write the earlier time first.")
     return low, high
 
 

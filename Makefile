@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test lint notebooks clean
+.PHONY: setup demo test long lint notebooks clean
 
 setup: $(STAMP)
 
@@ -24,6 +24,10 @@ lint: setup
 
 test: lint
 	$(BIN)/python -m pytest
+
+# The long forms of some tests: minutes, and figures to print.
+long: setup
+	$(BIN)/python -m pytest -m long -s
 
 notebooks: setup
 	$(BIN)/python -m jupyterlab notebooks

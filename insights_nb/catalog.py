@@ -106,7 +106,7 @@ class Schema:
         if isinstance(answer, Mapping):
             for event, entry in answer.items():
                 fields = entry.get("fields") if isinstance(entry, Mapping) else None
-                if not isinstance(fields, list) or not all(isinstance(field, str) for field in fields):
+                if not isinstance(fields, list) or not all(map(_is_name, (event, *fields))):
                     break
                 ours[str(event)] = tuple(fields)
             else:
@@ -163,16 +163,47 @@ class Schema:
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
+        left = 'style="text-align:left"'
         body = "".join(
-            "<tr>" + "".join(f'<td style="text-align:left">{escape(cell)}</td>' for cell in row) + "</tr>"
-            for row in self.rows()
+            f"<tr><td {left}>{escape(event)}</td><td {left}><code>{escape(field)}</code></td>"
+            f"<td {left}>{escape(kind)}</td><td {left}>{escape(note)}</td></tr>"
+            for event, field, kind, note in self.rows()
         )
-        head = "".join(f'<th style="text-align:left">{name}</th>' for name in ("event", "field", "type", "note"))
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        head = "".join(f"<th {left}>{name}</th>" for name in ("event", "field", "type", "note"))
+        return f"<div><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{_SEARCH}</div>"
 
+
+_SEARCH = """\
+<script>
+(() => {
+  const script = document.currentScript, box = script && script.parentElement;
+  if (!box) return;
+  const rows = [...box.querySelectorAll("tbody tr")], search = document.createElement("input");
+  search.type = "search";
+  search.placeholder = "search " + rows.length + " fields";
+  search.setAttribute("aria-label", search.placeholder);
+  search.style.cssText = "font:inherit; padding:2px 6px; margin:2px 0 6px; width:20em; max-width:100%";
+  search.addEventListener("input", () => {
+    const words = search.value.toLowerCase().split(/\\s+/);
+    rows.forEach(row => {
+      const text = row.textContent.toLowerCase();
+      row.style.display = words.every(word => text.includes(word)) ? "" : "none";
+    });
+  });
+  search.addEventListener("keydown", event => event.stopPropagation());
+  box.prepend(search);
+})();
+</script>"""
+"""The search box above the table, made by a script: where scripts do not run (a notebook that is not trusted, a page
+that shows one) there is no dead box, only the table. Keys stay in it: notebooks take single letters for commands."""
 
 DOCUMENTED = Schema({event: tuple(fields) for event, fields in OWN_FIELDS.items()})
 """The schema of the vendor's pages."""
+
+
+def _is_name(name: Any) -> bool:
+    """Whether something may be the name of an event or field: they go into messages, files and terminals."""
+    return isinstance(name, str) and name.isprintable() and 0 < len(name) <= 200
 
 
 def type_of(field: str) -> FieldType:
@@ -180,10 +211,16 @@ def type_of(field: str) -> FieldType:
     return TYPES.get(field, FieldType.STRING)
 
 
-def nearest(name: str, valid: tuple[str, ...]) -> str:
-    """``' Did you mean "X"?'`` for the nearest valid name, or an empty text when none is near."""
+def nearest_name(name: str, valid: tuple[str, ...]) -> str:
+    """The nearest of some valid names, or an empty text when none is near."""
     folded = {candidate.casefold(): candidate for candidate in valid}
     wanted = name.casefold().replace(" ", "").replace("_", "").replace("$", "")
     plain = {key.replace("_", "").replace("$", ""): candidate for key, candidate in folded.items()}
     matches = get_close_matches(wanted, list(plain), n=1, cutoff=0.6)
-    return f' Did you mean "{plain[matches[0]]}"?' if matches else ""
+    return plain[matches[0]] if matches else ""
+
+
+def nearest(name: str, valid: tuple[str, ...]) -> str:
+    """``' Did you mean "X"?'`` for the nearest valid name, or an empty text when none is near."""
+    found = nearest_name(name, valid)
+    return f' Did you mean "{found}"?' if found else ""

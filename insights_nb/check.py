@@ -27,6 +27,7 @@ _GZIP_WINDOW = 31  # zlib's word for "a gzip member, with its header and trailer
 _STEP = 1 << 20  # inflate at most this much at a time, whatever a bomb would like
 _LONGEST_HEADER = 1 << 20
 _LONGEST_LINE = 1 << 26  # a newline-free bomb must not fill the memory
+_MOST_QUOTES = 1 << 21  # in one line, or in a MiB of lines: so many pieces are held at once
 _MANY = 10_000  # quoted fields in a MiB: more than a column or two
 _BOM = b"\xef\xbb\xbf"
 _BEFORE_QUOTE = frozenset(b",\n")
@@ -288,6 +289,8 @@ class _Records:
         if self._header is None:
             self._seek_header(lines)
         if b'"' in lines:
+            if lines.count(b'"') > _MOST_QUOTES:
+                raise IntegrityError(f"{self._name} has a line of over {_MOST_QUOTES:,} quotes.", _HINT)
             segments = lines.split(b'"')
             outside = segments[self._inside :: 2]
             self._check_quotes(outside)

@@ -1,7 +1,9 @@
 """Which service this process talks to: what it was told, the local demo service, and the account in use."""
 
 import atexit
+import sys
 import tempfile
+import warnings
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +11,7 @@ import pandas as pd
 
 from insights_nb.account import Account
 from insights_nb.errors import ConfigError
-from insights_nb.settings import Settings, check_names, resolve
+from insights_nb.settings import SECRETS, Settings, check_names, resolve, wrapped
 
 if TYPE_CHECKING:
     from insights_nb.simulator import Simulator
@@ -31,13 +33,38 @@ def configure(profile: str | None = None, **settings: Any) -> None:
     ------
     ConfigError
         For unknown settings and values that cannot be read; nothing is changed then.
+
+    Warns
+    -----
+    UserWarning
+        A secret stands in the cell's own text: it is saved with the notebook.
     """
+    spelled = _spelled_out(settings)
+    settings = wrapped(settings)
     if profile is not None:
         settings["profile"] = profile
     check_names(settings, "configure()")
     changed = {**_overrides, **settings}
     resolve(changed)
     _overrides.update(settings)
+    if spelled:
+        warnings.warn(
+            f"{' and '.join(spelled)} stands in the cell: it is saved with the notebook and in IPython's history. "
+            f"Set {' and '.join(f'INSIGHTS_{name.upper()}' for name in spelled)} in the environment, or write "
+            f"{spelled[0]}=getpass.getpass(); then remove it from the cell.",
+            UserWarning,
+            stacklevel=2,
+        )
+
+
+def _spelled_out(settings: dict[str, Any]) -> list[str]:
+    """Names of the secrets that the running cell holds as text; none outside IPython, which is not imported for it."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    cells = shell.user_ns.get("In") if shell is not None else None
+    cell = str(cells[-1]) if cells else ""
+    secrets = {name: value for name, value in settings.items() if name in SECRETS and isinstance(value, str) and value}
+    return sorted(name for name, value in secrets.items() if value in cell)
 
 
 def demo(seed: int = 7, **options: Any) -> "Simulator":
@@ -80,7 +107,7 @@ def demo(seed: int = 7, **options: Any) -> "Simulator":
     service = Simulator(**wanted).start()
     _demo.stop()
     _demo.service, _demo.options = service, wanted
-    _overrides.update(dict.fromkeys(_CONNECTION, ""), **service.settings)
+    _overrides.update(dict.fromkeys(_CONNECTION, ""), **wrapped(service.settings))
     if not resolve(_overrides).origins.get("cache_dir"):
         # The service ends with this process, and so do its reports.
         _demo.folder = tempfile.TemporaryDirectory(prefix="insights-demo-", ignore_cleanup_errors=True)

@@ -54,7 +54,8 @@ class InsightsError(Exception):
         """
         if _asked_by_tb_magic():
             return ["".join(traceback.format_exception(self)).rstrip()]
-        return [f"{type(self).__name__}: {self}"]
+        notes: list[str] = getattr(self, "__notes__", [])
+        return ["\n".join([f"{type(self).__name__}: {self}", *notes])]
 
 
 def _asked_by_tb_magic() -> bool:

@@ -53,11 +53,15 @@ def _guarded(method: "Callable[Concatenate[Link, P], R]") -> "Callable[Concatena
     def guarded(self: "Link", /, *args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return method(self, *args, **kwargs)
-        except InsightsError:
-            raise
+        except InsightsError as error:
+            failure = error
         except Exception as error:
             failure = self._translated(error)
-        raise failure
+        try:
+            # Ours too begins anew here: the frames below hold the library's transport, and that the password.
+            raise failure.with_traceback(None)
+        finally:
+            del failure
 
     return functools.update_wrapper(guarded, method)
 

@@ -15,7 +15,9 @@ Never the current folder or its parents: a notebook somebody cloned must not red
 import hashlib
 import hmac
 import os
+import re
 import tomllib
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
@@ -30,6 +32,8 @@ from insights_nb.errors import ConfigError
 APP = "insights_nb"
 SECRETS = frozenset({"password", "token", "sftp_password"})
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+_HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
+_TOKEN = re.compile(r"[!-~]+")
 
 
 class Secret:
@@ -150,25 +154,14 @@ def resolve(
     ConfigError
         For unknown keys, values that cannot be read and contradictions, all of them at once.
     """
-    environ = os.environ if environ is None else environ
     check_names(overrides, "configure()")
-    wanted = profile or overrides.get("profile") or environ.get("INSIGHTS_PROFILE") or ""
-    file_values, file_name = _read_file(environ, wanted)
+    wanted, found = _found(overrides, profile, os.environ if environ is None else environ)
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
     problems: list[str] = []
-    for name in NAMES:
-        variable = f"INSIGHTS_{name.upper()}"
-        if overrides.get(name) is not None:
-            raw, origin = overrides[name], "configure()"
-            if raw == "":  # said to be unset: not even the environment is asked
-                origins[name] = origin
-                continue
-        elif environ.get(variable):
-            raw, origin = environ[variable], variable
-        elif name in file_values:
-            raw, origin = file_values[name], file_name
-        else:
+    for name, (raw, origin) in found.items():
+        if raw == "":  # said to be unset: not even the environment is asked
+            origins[name] = origin
             continue
         try:
             values[name] = _convert(name, raw)
@@ -181,6 +174,36 @@ def resolve(
         raise ConfigError("; ".join(problems) + ".", "See every value and its source: python -m insights_nb config")
     _add_keyring(values, origins)
     return Settings(**values, origins=origins)
+
+
+def wrapped(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The same settings with every secret out of sight; what comes in as text is never left lying about in a frame."""
+    return {
+        name: Secret(value) if name in SECRETS and isinstance(value, str) and value else value
+        for name, value in values.items()
+    }
+
+
+def _found(
+    overrides: Mapping[str, Any], profile: str | None, environ: Mapping[str, str]
+) -> tuple[str, dict[str, tuple[Any, str]]]:
+    """The profile in use; and for each setting that somebody set, its value as it was given and where."""
+    wanted = profile or overrides.get("profile") or environ.get("INSIGHTS_PROFILE") or ""
+    file_values, file_name = _read_file(environ, wanted)
+    variables = {name: f"INSIGHTS_{name.upper()}" for name in NAMES}
+    given = (
+        (
+            wrapped({name: value for name, value in overrides.items() if value is not None}),
+            dict.fromkeys(NAMES, "configure()"),
+        ),
+        (wrapped({name: environ[variables[name]] for name in NAMES if environ.get(variables[name])}), variables),
+        (file_values, dict.fromkeys(NAMES, file_name)),
+    )
+    found: dict[str, tuple[Any, str]] = {}
+    for values, origins in given:
+        for name, value in values.items():
+            found.setdefault(name, (value, origins[name]))
+    return wanted, found
 
 
 def check_names(given: Mapping[str, Any], source: str) -> None:
@@ -220,7 +243,7 @@ def _read_file(environ: Mapping[str, str], profile: str) -> tuple[dict[str, Any]
         return {}, ""
     trouble = ""
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = _sealed(tomllib.loads(path.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         trouble = f"the configuration file {path} cannot be read: {error}."
     if trouble:
@@ -245,10 +268,15 @@ def _read_file(environ: Mapping[str, str], profile: str) -> tuple[dict[str, Any]
     return merged, str(path)
 
 
+def _sealed(content: dict[str, Any]) -> dict[str, Any]:
+    """A file's tables with their secrets wrapped, whether or not they are where they belong."""
+    return wrapped({key: _sealed(value) if isinstance(value, dict) else value for key, value in content.items()})
+
+
 def _convert(name: str, raw: Any) -> Any:
     """One setting from text (or a ready value) to its type; ValueError says what was expected."""
     if name in SECRETS:
-        return raw if isinstance(raw, Secret) else Secret(str(raw))
+        return _secret(name, raw if isinstance(raw, Secret) else Secret(str(raw)))
     if name in {"sftp_port", "cache_max_bytes"}:
         try:
             number = int(raw)
@@ -271,13 +299,30 @@ def _convert(name: str, raw: Any) -> Any:
     return str(raw)
 
 
+def _secret(name: str, secret: Secret) -> Secret:
+    """A secret that can be sent; ValueError, which does not show it, for one that cannot."""
+    sendable = all(not 0xD800 <= ord(letter) <= 0xDFFF for letter in secret.reveal())
+    if name == "token":
+        secret = Secret(secret.reveal().strip())
+        sendable = _TOKEN.fullmatch(secret.reveal()) is not None
+    if not sendable:
+        raise ValueError("it holds characters that cannot be sent; was it copied whole, and nothing besides?")
+    return secret
+
+
 def _host(url: str) -> str:
+    """A host's address in its plain form; ValueError for anything that could lead somewhere else than it seems to."""
+    shown = repr(re.sub(r"//.*@", "//…@", url, flags=re.DOTALL))
+    url = url.strip()
     parts = urlsplit(url.rstrip("/"))
-    if parts.scheme not in {"https", "http"} or not parts.hostname or parts.path or parts.query or parts.username:
-        raise ValueError(f'{url!r} is no host of the form "https://host" (no path, no user)')
+    whole = (parts.scheme, parts.path, parts.query, parts.fragment) in {("https", "", "", ""), ("http", "", "", "")}
+    if not whole or not _HOST.fullmatch(parts.netloc) or re.search(r"[#?\s]", url):
+        raise ValueError(f'{shown} is no host of the form "https://host" (no path, no user)')
     if parts.scheme == "http" and parts.hostname not in LOOPBACK:
-        raise ValueError(f"{url!r} would send the password in the clear; http is only for this machine")
-    return url.rstrip("/")
+        raise ValueError(f"{shown} would send the password in the clear; http is only for this machine")
+    if parts.port == 0:  # itself a ValueError where it is above 65535
+        raise ValueError(f"{shown} has no such port")
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _add_keyring(values: dict[str, Any], origins: dict[str, str]) -> None:
@@ -289,6 +334,15 @@ def _add_keyring(values: dict[str, Any], origins: dict[str, str]) -> None:
         import keyring
         from keyring.errors import KeyringError
     except ImportError:
+        return
+    backend = type(keyring.get_keyring())
+    if "plaintext" in backend.__name__.lower():
+        warnings.warn(
+            f"the keyring ({backend.__name__}) keeps secrets in plain text, so it is not asked; set up another, or say "
+            "them as INSIGHTS_PASSWORD and INSIGHTS_SFTP_PASSWORD",
+            UserWarning,
+            stacklevel=4,
+        )
         return
     for name in missing:
         user = values.get("sftp_username" if name == "sftp_password" else "username")

@@ -1,5 +1,7 @@
 """The schema: events, fields, types."""
 
+import re
+
 import pytest
 
 from insights_nb.catalog import COMMON_FIELDS, DOCUMENTED, TYPES, FieldType, Schema, nearest, type_of
@@ -48,6 +50,15 @@ def test_the_table_escapes_what_the_service_says() -> None:
     schema = Schema.from_answer({"<img onerror=x>": {"fields": ["<b>"]}})
     assert "<img" not in schema._repr_html_()
     assert "&lt;img" in schema._repr_html_()
+
+
+def test_the_table_is_whole_without_its_script() -> None:
+    """The search box is made by the script alone: where scripts are taken out, every field is still in the table."""
+    html = DOCUMENTED._repr_html_()
+    plain = re.sub(r"<script>.*</script>", "", html, flags=re.DOTALL)
+    assert "<input" not in html
+    assert all(f"<code>{field}</code>" in plain for field in DOCUMENTED.all_fields)
+    assert html.count("<script>") == 1
 
 
 def test_the_text_form_lists_every_field() -> None:

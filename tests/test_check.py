@@ -192,22 +192,29 @@ def test_memory_stays_small(tmp_path: Path) -> None:
         tracemalloc.stop()
 
 
+LIMITED = """
+import sys, pathlib, resource, insights_nb.check as c
+from insights_nb.errors import IntegrityError
+now = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (now + (160 << 20),) * 2)
+try: c.inspect_shard(pathlib.Path(sys.argv[1]))
+except IntegrityError as error: print(error.message)
+"""
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS holds on Linux only")
-def test_a_bomb_without_line_ends_does_not_fill_the_memory(tmp_path: Path) -> None:
-    """Half a gigabyte of NULs in a small file is refused within 160 MiB more than the process had."""
+@pytest.mark.parametrize(
+    ("unit", "size", "words"),
+    [(b"\0", 512 << 20, "line of over 64 MiB"), (b'"', 60 << 20, "quotes"), (b'"a",', 60 << 20, "quotes")],
+)
+def test_a_bomb_does_not_fill_the_memory(tmp_path: Path, unit: bytes, size: int, words: str) -> None:
+    """A line of NULs without an end, and long ones of quotes, are refused within 160 MiB more than the process had."""
     squeeze = zlib.compressobj(1, zlib.DEFLATED, 31)
-    packed = squeeze.compress(b"A\n") + b"".join(squeeze.compress(bytes(1 << 24)) for _ in range(32))
-    path = shard(tmp_path, packed + squeeze.flush())
-    code = (
-        "import sys, pathlib, resource, insights_nb.check as c\n"
-        "from insights_nb.errors import IntegrityError\n"
-        "now = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
-        "resource.setrlimit(resource.RLIMIT_AS, (now + (160 << 20),) * 2)\n"
-        "try: c.inspect_shard(pathlib.Path(sys.argv[1]))\n"
-        "except IntegrityError as error: print(error.message)"
-    )
-    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
-    assert "line of over 64 MiB" in done.stdout
+    block = unit * (1 << 20)
+    packed = squeeze.compress(b"A\n") + b"".join(squeeze.compress(block) for _ in range(size // len(block)))
+    path = shard(tmp_path, packed + squeeze.compress(b"\n") + squeeze.flush())
+    done = subprocess.run([sys.executable, "-c", LIMITED, str(path)], capture_output=True, text=True, check=True)
+    assert words in done.stdout
 
 
 def test_parse_header_reads_quoted_names() -> None:

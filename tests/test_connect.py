@@ -1,5 +1,8 @@
 """Which service this process talks to."""
 
+import sys
+import types
+
 import pandas as pd
 import pytest
 
@@ -71,3 +74,34 @@ def test_the_demo_serves_rows_of_your_own() -> None:
         events={"CallEvent": ["SessionId", "Caller"]}, since="2026-11-14", until="2026-11-15", progress="none"
     )
     assert sorted(found["Caller"]) == ["+15555550123", "+15555550199"]
+
+
+class Shell:
+    """As much of IPython's shell as is looked at."""
+
+    def __init__(self, cell: str) -> None:
+        self.user_ns = {"In": ["", "an earlier cell with canary-secret", cell]}
+
+
+def test_a_password_spelled_out_in_a_cell_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A literal in the running cell is in the notebook and the history; one that came from elsewhere is not."""
+    ipython = types.ModuleType("IPython")
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
+    vars(ipython)["get_ipython"] = lambda: Shell('insights.configure(password="canary-secret", token="canary-other")')
+    with pytest.warns(UserWarning, match=r"password and token stands in the cell.*INSIGHTS_PASSWORD") as caught:
+        connect.configure(password="canary-secret", token="canary-other", username="me")
+    assert len(caught) == 1
+    assert "canary" not in str(caught[0].message)
+    vars(ipython)["get_ipython"] = lambda: Shell("insights.configure(password=getpass.getpass())")
+    connect.configure(password="canary-secret")
+    vars(ipython)["get_ipython"] = lambda: None
+    connect.configure(password="canary-secret")
+
+
+def test_what_was_said_is_kept_wrapped() -> None:
+    """Secrets said to this process are in no dictionary of ours as plain text."""
+    connect.configure(username="me", password="canary-secret", sftp_password="canary-secret", token="canary-secret")
+    assert "canary" not in repr(connect._overrides)
+    password = connect.settings().password
+    assert password is not None
+    assert password.reveal() == "canary-secret"

@@ -2,6 +2,8 @@
 
 import copy
 import pickle
+import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -135,3 +137,115 @@ def test_every_setting_is_listed() -> None:
     """The table has a row for each, defaults too."""
     assert [name for name, _, _ in Settings().table()] == list(NAMES)
     check_names(dict.fromkeys(NAMES), "test")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://api.example#x",
+        "https://api.example?x",
+        "https://api.example#",
+        "https://api.example\\@evil.example",
+        "https://evil.example\\.api.example",
+        "https://api.ex\nample",
+        "https://api.example:0",
+        "https://api.example:99999",
+        "https://",
+        "https://[::1",
+        "ftp://api.example",
+        "//api.example",
+        "http://127.0.0.1.evil.example",
+        "http://localhost.evil.example",
+        "http://[::2]",
+    ],
+)
+def test_an_address_that_could_lead_elsewhere_is_refused(url: str) -> None:
+    """Only a plain host passes, over https, or http for this machine."""
+    with pytest.raises(ConfigError, match="api_url"):
+        resolve({"api_url": url}, environ={"INSIGHTS_CONFIG": ""})
+
+
+@pytest.mark.parametrize(
+    "url", ["https://API.example:8443/", "http://[::1]:8080", "http://localhost", "https://10.0.0.1"]
+)
+def test_plain_addresses_pass(url: str) -> None:
+    """Ports, IPv6 and loopback names are fine."""
+    assert resolve({"api_url": url}, environ={"INSIGHTS_CONFIG": ""}).api_url == url.rstrip("/")
+
+
+def test_a_password_in_an_address_is_not_repeated() -> None:
+    """The message shows the address without the login somebody put there."""
+    with pytest.raises(ConfigError) as caught:
+        resolve({"api_url": "https://user:canary-p/ss@api.example"}, environ={"INSIGHTS_CONFIG": ""})
+    assert "canary" not in str(caught.value)
+    assert "https://…@api.example" in str(caught.value)
+
+
+@pytest.mark.parametrize("token", ["two words", "caf\u00e9", "a\nb", "\udce9", "\u2026"])
+def test_a_token_that_cannot_be_sent_is_refused_without_being_shown(token: str) -> None:
+    """Found out when it is set, not in the middle of a request; and blanks around a token are a slip of the hand."""
+    with pytest.raises(ConfigError, match=r"token .*cannot be sent") as caught:
+        resolve({}, environ={"INSIGHTS_CONFIG": "", "INSIGHTS_TOKEN": f"canary{token}"})
+    assert "canary" not in str(caught.value)
+    found = resolve({}, environ={"INSIGHTS_CONFIG": "", "INSIGHTS_TOKEN": " abc\n"}).token
+    assert found is not None
+    assert found.reveal() == "abc"
+
+
+def test_a_password_of_broken_text_is_refused() -> None:
+    """Bytes of the environment that are no text cannot be sent as JSON."""
+    with pytest.raises(ConfigError, match=r"password .*cannot be sent"):
+        resolve({}, environ={"INSIGHTS_CONFIG": "", "INSIGHTS_PASSWORD": "canary\udcff"})
+
+
+class FakeKeyring(types.ModuleType):
+    """What the keyring extra offers, over a dictionary."""
+
+    def __init__(self, backend: type, kept: dict[tuple[str, str], str]) -> None:
+        super().__init__("keyring")
+        self.backend, self.kept = backend, kept
+
+    def get_keyring(self) -> object:
+        """The backend in use."""
+        return self.backend()
+
+    def get_password(self, service: str, user: str) -> str | None:
+        """What is kept, unless the backend fails."""
+        if self.backend.__name__ == "Keyring":
+            raise KeyError("no backend")
+        return self.kept.get((service, user))
+
+
+@pytest.mark.parametrize("name", ["SecretService", "PlaintextKeyring", "Keyring"])
+def test_a_keyring_that_keeps_no_secret_is_not_asked(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """A backend in plain text is refused with a warning, one that fails is as good as none, a real one is used."""
+    kept = {("insights_nb:password", "me"): "canary", ("insights_nb:sftp_password", "files"): "canary2"}
+    errors = types.ModuleType("keyring.errors")
+    vars(errors)["KeyringError"] = KeyError
+    monkeypatch.setitem(sys.modules, "keyring", FakeKeyring(type(name, (), {}), kept))
+    monkeypatch.setitem(sys.modules, "keyring.errors", errors)
+    given = {"username": "me", "sftp_username": "files"}
+    if name == "PlaintextKeyring":
+        with pytest.warns(UserWarning, match="PlaintextKeyring.* keeps secrets in plain text"):
+            found = resolve(given, environ={"INSIGHTS_CONFIG": ""})
+    else:
+        found = resolve(given, environ={"INSIGHTS_CONFIG": ""})
+    assert (found.password, found.sftp_password) == (
+        (Secret("canary"), Secret("canary2")) if name == "SecretService" else (None, None)
+    )
+
+
+def test_an_error_keeps_no_secret_in_its_frames(tmp_path: Path) -> None:
+    """Where some setting is wrong, the others' secrets are wrapped in every frame that the error holds."""
+    path = tmp_path / "config.toml"
+    path.write_text('[default]\npassword = "canary-file"\nsftp_password = "canary-file"\nsftp_port = "x"\n')
+    environ = {"INSIGHTS_CONFIG": str(path)}
+    with pytest.raises(ConfigError) as caught:
+        resolve({"token": "canary-said", "api_url": "x"}, environ=environ)
+    trace = caught.value.__traceback__
+    while trace and trace.tb_frame.f_globals["__name__"] != "insights_nb.settings":
+        trace = trace.tb_next
+    # What came in is the caller's; what we made of it is ours.
+    frames = [{**trace.tb_frame.f_locals, "overrides": None}] if trace else []
+    assert frames
+    assert "canary" not in repr(frames)

@@ -1,12 +1,14 @@
 """One account's API, journal and cache: what every report of it needs."""
 
+import os
 from collections.abc import Callable
+from contextlib import suppress
 
 from insights_nb import disk
 from insights_nb.cache import VERSION, Cache
 from insights_nb.catalog import Schema
 from insights_nb.client import Client
-from insights_nb.errors import ConfigError, QueryError
+from insights_nb.errors import CacheError, ConfigError, QueryError
 from insights_nb.journal import Journal
 from insights_nb.settings import Settings
 from insights_nb.spec import Query
@@ -30,10 +32,18 @@ class Account:
     def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
         self.settings = settings
         self.clock = clock or Clock()
-        self.client = Client(settings, sleep=self.clock.sleep)
+        self._client = Client(settings, sleep=self.clock.sleep)
+        self._owner = os.getpid()
         self.cache = Cache(settings.cache_dir, settings.account)
         self.journal = Journal(settings.cache_dir / VERSION / settings.account / "jobs")
         self._schema: Schema | None = None
+
+    @property
+    def client(self) -> Client:
+        """The API; a forked child gets one of its own, since two processes cannot share a connection."""
+        if self._owner != os.getpid():
+            self._client, self._owner = Client(self.settings, sleep=self.clock.sleep), os.getpid()
+        return self._client
 
     def schema(self, *, fresh: bool = False) -> Schema:
         """Events and fields, from memory, from a file younger than a day, or from the service.
@@ -43,16 +53,23 @@ class Account:
         ApiError, ConfigError
             The service cannot be asked.
         """
-        path = self.cache.folder / "schema.json"
-        if self._schema is None and not fresh:
-            kept = disk.read_json(path)
+        known = None if fresh else self.kept_schema()
+        if known is None:
+            known = self._schema = self.client.schema()
+            path = self.cache.folder / "schema.json"
+            # A list that cannot be kept is asked for again; that is no reason to fail.
+            with suppress(CacheError), disk.disk_errors(self.cache.folder):
+                self.cache.require_ours()
+                disk.make_private_folder(path.parent)
+                disk.write_json(path, {"fetched": self.clock.now(), "schema": known.to_answer()})
+        return known
+
+    def kept_schema(self) -> Schema | None:
+        """Events and fields from memory, or from a file younger than a day; asks nobody."""
+        if self._schema is None:
+            kept = disk.read_json(self.cache.folder / "schema.json")
             if isinstance(kept, dict) and 0 <= self.clock.now() - kept.get("fetched", 0) < SCHEMA_SECONDS:
                 self._schema = Schema.from_answer(kept.get("schema"))
-        if self._schema is None or fresh:
-            self._schema = self.client.schema()
-            with disk.disk_errors(self.cache.folder):
-                disk.make_private_folder(path.parent)
-                disk.write_json(path, {"fetched": self.clock.now(), "schema": self._schema.to_answer()})
         return self._schema
 
     def check(self, build: Callable[[Schema], Query]) -> Query:

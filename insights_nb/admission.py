@@ -8,23 +8,20 @@ The service takes two queries at a time and tells a third only "429". Kernels of
 the journal: who waited longest goes first, a kernel that died is passed over.
 """
 
-import threading
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from enum import Enum, auto
-from typing import Any, TypeVar
 
 from insights_nb.account import Account
 from insights_nb.cache import is_settled
 from insights_nb.errors import ApiError, BusyError, CacheError, InsightsError
 from insights_nb.journal import WORDS_SECONDS, Job, State
 from insights_nb.spec import Query
+from insights_nb.watch import shielded
 
 SLOTS = 2
 RESUBMISSIONS = 1
-
-_T = TypeVar("_T")
 
 
 class Verdict(Enum):
@@ -96,7 +93,7 @@ def post(account: Account, query: Query) -> Job:
         if verdict is Verdict.QUEUE:
             # Looking again is no news; every record forced to the disk takes its time.
             return own if own is not None and own.state is State.WAITING else journal.save(queued, now)
-        return _shielded(lambda: _send(account, query, queued))
+        return shielded(lambda: _send(account, query, queued))
 
 
 def _still_good(own: Job | None, query: Query, now: float) -> Job | None:
@@ -131,37 +128,3 @@ def _send(account: Account, query: Query, queued: Job) -> Job:
         # The id in hand is all there is of the report: go on with it, it is written down with the next step.
         warnings.warn(f"report {report_id} is running, but could not be written down: {error.message}", stacklevel=2)
         return running
-
-
-def _shielded(work: Callable[[], _T]) -> _T:
-    """Run a piece of work to its end although the user may press Stop meanwhile; then heed the Stop.
-
-    The service has no list to find a lost id in again. A second interrupt does not wait.
-    """
-    outcome: list[tuple[bool, Any]] = []
-    begun, done = threading.Lock(), threading.Event()
-
-    def run() -> None:
-        if not begun.acquire(blocking=False):
-            return
-        try:
-            outcome.append((True, work()))
-        except BaseException as error:  # handed to the caller's thread whole
-            outcome.append((False, error))
-        finally:
-            done.set()
-
-    try:
-        threading.Thread(target=run, name="insights-submit", daemon=True).start()
-        # Not by join(): interrupted once, it takes a running thread for one that has ended (before Python 3.13).
-        done.wait()
-    except KeyboardInterrupt:
-        # Either the work has not begun, and now never will, or it is seen to its end.
-        if not begun.acquire(blocking=False):
-            done.wait()
-        raise
-    succeeded, value = outcome[0]
-    if not succeeded:
-        raise value
-    result: _T = value
-    return result

@@ -99,14 +99,17 @@ class Entry:
         return [self.folder / shard.file for shard in self.manifest.shards]
 
 
-def expiry(end: datetime, fetched: float) -> float | None:
+def is_settled(end: datetime, submitted: float) -> bool:
+    """Whether a range can gain no more rows after its query was sent: it had ended a day before."""
+    return submitted - end.astimezone(UTC).timestamp() >= SETTLED_SECONDS
+
+
+def expiry(end: datetime, submitted: float, fetched: float) -> float | None:
     """When an entry stops being an answer.
 
-    A range that was still open, or ended less than a day before the report was fetched, may yet gain rows: it
-    is kept for 15 minutes. An older one is settled and has no expiry.
+    A settled range has no expiry; another is kept for 15 minutes after it was fetched.
     """
-    settled = fetched - end.astimezone(UTC).timestamp() >= SETTLED_SECONDS
-    return None if settled else fetched + FRESH_SECONDS
+    return None if is_settled(end, submitted) else fetched + FRESH_SECONDS
 
 
 class Cache:
@@ -149,8 +152,8 @@ class Cache:
     def entries(self) -> list[Entry]:
         """Every readable entry, expired ones too, the newest first."""
         found = []
-        for shelf in disk.names(self.folder / "entries"):
-            for digest in disk.names(self.folder / "entries" / shelf):
+        for shelf in self._names(self.folder / "entries"):
+            for digest in self._names(self.folder / "entries" / shelf):
                 found += list(self._generations(digest))
         return sorted(found, key=lambda entry: entry.manifest.fetched, reverse=True)
 
@@ -164,15 +167,14 @@ class Cache:
         """
         with disk.disk_errors(self.folder):
             disk.make_private_folder(self.root)
-            tag = self.root / "CACHEDIR.TAG"
-            if not tag.exists():
-                disk.write_atomic(tag, _TAG)
+            if "CACHEDIR.TAG" not in disk.names(self.root):
+                disk.write_atomic(self.root / "CACHEDIR.TAG", _TAG)
             return disk.make_private_folder(self.folder / "partial" / f"{digest}.{secrets.token_hex(6)}")
 
     def leftovers(self, digest: str, mine: Path) -> list[Path]:
         """Folders a killed kernel left for the same query: what they hold need not be fetched again."""
         partial = self.folder / "partial"
-        return [partial / name for name in disk.names(partial) if name.startswith(digest) and name != mine.name]
+        return [partial / name for name in self._names(partial) if name.startswith(digest) and name != mine.name]
 
     def publish(self, staging: Path, manifest: Manifest, facts: Sequence[ShardFacts], *, sweep: bool = True) -> Entry:
         """Make the verified shards of a folder an entry, by one rename.
@@ -195,7 +197,7 @@ class Cache:
         """
         with disk.disk_errors(self.folder):
             shards = tuple(
-                Shard(name, fact.size, fact.sha256, fact.inflated, fact.rows, (staging / name).stat().st_mtime_ns)
+                Shard(name, fact.size, fact.sha256, fact.inflated, fact.rows, disk.stamp(staging / name)[1])
                 for name, fact in zip(_shard_names(len(facts)), facts, strict=True)
             )
             complete = replace(manifest, shards=shards)
@@ -210,6 +212,7 @@ class Cache:
             generation = home / f"{int(manifest.fetched * 1000):015d}-{secrets.token_hex(4)}"
             disk.rename(staging, generation)
             disk.fsync_dir(home)
+            disk.fsync_dir(staging.parent)
             for leftover in self.leftovers(manifest.digest, staging) if sweep else []:
                 disk.remove_tree(leftover)
         return Entry(generation, complete)
@@ -278,9 +281,13 @@ class Cache:
     def _home(self, digest: str) -> Path:
         return self.folder / "entries" / digest[:2] / digest
 
+    def _names(self, folder: Path) -> list[str]:
+        with disk.disk_errors(self.folder):
+            return disk.names(folder)
+
     def _generations(self, digest: str) -> Iterator[Entry]:
         home = self._home(digest)
-        for name in reversed(disk.names(home)):
+        for name in reversed(self._names(home)):
             manifest = _from_json(disk.read_json(home / name / "manifest.json"))
             if manifest is not None and manifest.digest == digest:
                 yield Entry(home / name, manifest)
@@ -294,10 +301,9 @@ def _intact(entry: Entry) -> bool:
     """Whether every shard is there as it was published, by size and time of change."""
     for path, shard in zip(entry.paths, entry.manifest.shards, strict=True):
         try:
-            found = path.stat(follow_symlinks=False)
+            if disk.stamp(path) != (shard.size, shard.mtime_ns):
+                return False
         except OSError:
-            return False
-        if (found.st_size, found.st_mtime_ns) != (shard.size, shard.mtime_ns):
             return False
     return True
 

@@ -15,6 +15,7 @@ import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from insights_nb.errors import CacheError
 FILE_MODE = 0o600
 SEALED_MODE = 0o400
 FOLDER_MODE = 0o700
+TEMPORARY = ".tmp"
 
 # Windows has neither; there, link planting needs a privilege and text translation must be off.
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
@@ -34,13 +36,19 @@ def make_private_folder(path: Path) -> Path:
 
     A folder that was there already keeps its mode: whether to trust it is for the caller to judge.
     """
-    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    missing = []
+    for folder in (path, *path.parents):
+        if _is_there(folder):
+            break
+        missing.append(folder)
     for folder in reversed(missing):
         # Another kernel may make the same folder at the same moment.
         with suppress(FileExistsError):
             os.mkdir(folder, FOLDER_MODE)
             os.chmod(folder, FOLDER_MODE)
-    if not path.is_dir():
+            # Else a power cut could take the folder away, and with it every record that was forced to the disk.
+            fsync_dir(folder.parent)
+    if not stat.S_ISDIR(os.stat(path).st_mode):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
     return path
 
@@ -53,27 +61,25 @@ def create_exclusive(path: Path) -> int:
     FileExistsError
         Something of that name exists, be it a link to nowhere.
     """
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | _NOFOLLOW | _BINARY
-    fd = os.open(path, flags, FILE_MODE)
-    _set_mode(fd, path, FILE_MODE)
+    fd = _private(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY)
+    try:
+        _set_mode(fd, path, FILE_MODE)
+    except OSError:
+        os.close(fd)
+        raise
     return fd
 
 
-def open_readonly(path: Path) -> int:
-    """Open a file for reading, refusing a symbolic link in its place (``OSError`` with ``ELOOP``)."""
-    return os.open(path, os.O_RDONLY | _NOFOLLOW | _BINARY)
-
-
 def read_bytes(path: Path) -> bytes:
-    """Return a whole small file, refusing a symbolic link in its place."""
-    with os.fdopen(open_readonly(path), "rb") as file:
-        return file.read()
+    """Return a whole small file, refusing a symbolic link in its place (``OSError`` with ``ELOOP``)."""
+    return b"".join(read_blocks(path))
 
 
 def read_blocks(path: Path, block: int = 1 << 18) -> Iterator[bytes]:
     """Yield a file in blocks of at most ``block`` bytes, refusing a symbolic link in its place."""
-    with os.fdopen(open_readonly(path), "rb", buffering=0) as file:
-        while chunk := file.read(block):
+    # A file object closes itself when an interrupt strikes before it has a name; a bare descriptor does not.
+    with open(path, "rb", buffering=0, opener=_private) as file:
+        while chunk := os.read(file.fileno(), block):
             yield chunk
 
 
@@ -164,8 +170,10 @@ def remove(path: Path) -> None:
 
 def remove_tree(path: Path) -> None:
     """Remove a folder and all in it, following no link; one that is gone already is fine."""
-    with suppress(FileNotFoundError):
-        shutil.rmtree(path)
+    while os.path.lexists(path):
+        # Another kernel may be removing the same folder: what it took first is no failure of ours.
+        with suppress(FileNotFoundError):
+            shutil.rmtree(path)
 
 
 def names(folder: Path) -> list[str]:
@@ -189,13 +197,16 @@ def changed(path: Path) -> float:
     return os.lstat(path).st_mtime
 
 
+def stamp(path: Path) -> tuple[int, int]:
+    """Return a file's size and time of change in ns, which differ when somebody edited it; of a link, its own."""
+    found = os.lstat(path)
+    return found.st_size, found.st_mtime_ns
+
+
 def touch(path: Path) -> None:
     """Set a file's time of change to now; made where it is missing."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | _NOFOLLOW, FILE_MODE)
-    try:
-        os.utime(fd if os.utime in os.supports_fd else path)
-    finally:
-        os.close(fd)
+    with open(path, "ab", buffering=0, opener=_private) as file:
+        os.utime(file.fileno() if os.utime in os.supports_fd else path)
 
 
 def require_ours(folder: Path, *, private: bool) -> None:
@@ -214,9 +225,12 @@ def require_ours(folder: Path, *, private: bool) -> None:
         It is a link, belongs to another user, or its mode lets others in.
     """
     try:
-        found = os.lstat(folder)
-    except FileNotFoundError:
-        return
+        with disk_errors(folder):
+            found = os.lstat(folder)
+    except CacheError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return
+        raise
     mode = stat.S_IMODE(found.st_mode)
     if stat.S_ISLNK(found.st_mode):
         wrong = "is a symbolic link"
@@ -249,15 +263,12 @@ def write_atomic(path: Path, content: bytes, mode: int = FILE_MODE) -> None:
     mode : int, default 0o600
         Its mode, whatever the umask.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
-    fd = create_exclusive(temporary)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}{TEMPORARY}")
     try:
-        try:
-            write_all(fd, content)
-            _set_mode(fd, temporary, mode)
-            fsync(fd)
-        finally:
-            close(fd)
+        with open(temporary, "xb", buffering=0, opener=partial(os.open, mode=FILE_MODE)) as file:
+            write_all(file.fileno(), content)
+            _set_mode(file.fileno(), temporary, mode)
+            fsync(file.fileno())
         rename(temporary, path)
     except BaseException:
         # Also on KeyboardInterrupt: no stray file. What failed is what the caller must hear of, so a
@@ -328,6 +339,20 @@ def disk_refusal(error: OSError, folder: Path, needed: int | None = None) -> Cac
         return CacheError(f"{folder} {why}, so reports cannot be kept there.", other)
     reason = error.strerror or type(error).__name__
     return CacheError(f"a file operation in {folder} failed: {reason}.", other)
+
+
+def _private(path: Path | str, flags: int) -> int:
+    """Open a file for the owner alone, refusing a symbolic link in its place; also what ``open`` takes as opener."""
+    return os.open(path, flags | _NOFOLLOW, FILE_MODE)
+
+
+def _is_there(path: Path) -> bool:
+    """Whether a name leads to something."""
+    try:
+        os.stat(path)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _set_mode(fd: int, path: Path, mode: int) -> None:

@@ -7,14 +7,19 @@ One record per question (its digest), written before the POST and after every st
     jobs/<digest>.lock      held by the kernel that drives the report; a dead kernel's lock is free
 
 The service has no list of reports: an id that is not here is lost, and its report holds one of two slots.
+
+A record that cannot be understood (torn by the disk, or of a newer version) counts as a query whose answer was
+lost: it holds a slot for its time to settle, and is replaced only when the same question is asked again.
 """
 
 import errno
+import json
 import os
 import platform
+import re
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
 from pathlib import Path
@@ -28,6 +33,9 @@ FORM = 1
 KEEP_SECONDS = 30 * 86400
 QUEUE_SECONDS = 86400
 SETTLE_SECONDS = 120.0
+WORDS_SECONDS = 12 * 3600.0
+STRAY_SECONDS = 3600.0
+_RECORD = re.compile(r"([0-9a-f]{64})\.json")
 
 
 class State(StrEnum):
@@ -96,9 +104,14 @@ class Job:
         """
         return self.state is State.RUNNING or (self.state in UNCERTAIN and self.settles(now) > 0)
 
+    def is_over(self, now: float) -> bool:
+        """Whether nothing is lost with the record: no report can be had by it, and no slot is held."""
+        return self.state not in (State.RUNNING, State.READY) and self.settles(now) == 0
+
     def settles(self, now: float) -> float:
         """Seconds until a query whose answer was lost may be sent again; 0 when it may."""
-        return max(0.0, self.submitted + SETTLE_SECONDS - now) if self.state in UNCERTAIN else 0.0
+        # Either way, so that a clock that was set back makes nobody wait for years.
+        return max(0.0, SETTLE_SECONDS - abs(now - self.submitted)) if self.state in UNCERTAIN else 0.0
 
 
 class Journal:
@@ -114,18 +127,44 @@ class Journal:
         self._folder = folder
 
     def load(self, digest: str) -> Job | None:
-        """The record of a query, or None when there is none that can be read."""
-        return _from_json(disk.read_json(self._folder / f"{digest}.json"))
+        """The record of a query, or None when there is none.
+
+        Raises
+        ------
+        CacheError
+            The disk said no: a record that is there but cannot be read now is not the same as none.
+        """
+        path = self._folder / f"{digest}.json"
+        with disk.disk_errors(self._folder):
+            try:
+                content, moment = disk.read_bytes(path), disk.changed(path)
+            except FileNotFoundError:
+                return None
+        lost = Job(digest, "", "", State.AMBIGUOUS, moment, moment, messages=("its record cannot be read",), lost=1)
+        return _from_json(content) or lost
 
     def jobs(self) -> list[Job]:
-        """Every readable record, the newest submission first."""
-        names = [name for name in disk.names(self._folder) if name.endswith(".json") and not name.startswith(".")]
-        found = [self.load(name.removesuffix(".json")) for name in names]
+        """Every record, the newest submission first.
+
+        Raises
+        ------
+        CacheError
+            The disk said no.
+        """
+        with disk.disk_errors(self._folder):
+            names = disk.names(self._folder)
+        found = [self.load(match[1]) for name in names if (match := _RECORD.fullmatch(name))]
         return sorted((job for job in found if job), key=lambda job: job.submitted, reverse=True)
 
-    def asked(self, words: str) -> Job | None:
-        """The newest unfinished report asked for in the same words, relative range and all."""
-        return next((job for job in self.jobs() if words and job.asked == words and job.unfinished), None)
+    def asked(self, words: str, now: float) -> Job | None:
+        """The newest unfinished report asked for in the same words, relative range and all.
+
+        "The last 24 hours" of yesterday are another question: words count for twelve hours, as long as a call waits.
+        """
+        if not words:
+            return None
+        same = (job for job in self.jobs() if job.asked == words and job.unfinished)
+        return next((job for job in same if now - job.submitted < WORDS_SECONDS), None)
 
     def save(self, job: Job, now: float) -> Job:
         """Write a record; on return it is on the disk.
@@ -146,18 +185,28 @@ class Journal:
         with disk.disk_errors(self._folder):
             disk.remove(self._folder / f"{digest}.json")
 
-    def forget(self, digest: str) -> None:
+    def forget(self, digest: str, now: float) -> None:
         """Drop the record of a query that is over, with the personal data its filters may hold."""
         job = self.load(digest)
-        if job is not None and (not job.unfinished or job.state is State.WAITING):
+        if job is not None and job.is_over(now):
             self.remove(digest)
 
     def prune(self, now: float) -> None:
-        """Drop records finished a month ago and waits given up a day ago; running ones stay, they hold a slot."""
+        """Drop records finished a month ago and queries given up a day ago; running ones stay, they hold a slot."""
         for job in self.jobs():
-            kept = QUEUE_SECONDS if job.state is State.WAITING else KEEP_SECONDS
-            if (not job.unfinished or job.state is State.WAITING) and now - job.updated > kept:
+            kept = QUEUE_SECONDS if job.unfinished else KEEP_SECONDS
+            # One without a text was not understood; it may be a newer version's.
+            if job.text and job.is_over(now) and now - job.updated > kept:
                 self.remove(job.digest)
+        self.remove_strays(now - STRAY_SECONDS)
+
+    def remove_strays(self, before: float) -> None:
+        """Remove half-written records of killed kernels last changed before a Unix time: they hold filters, too."""
+        with disk.disk_errors(self._folder):
+            for name in disk.names(self._folder):
+                with suppress(FileNotFoundError):
+                    if name.endswith(disk.TEMPORARY) and disk.changed(self._folder / name) < before:
+                        disk.remove(self._folder / name)
 
     @contextmanager
     def admission(self) -> Iterator[None]:
@@ -169,12 +218,12 @@ class Journal:
             The disk said no.
         """
         lock = self._lock("admission")
-        held = _acquire(lock, self._folder, timeout=-1)
         try:
+            _acquire(lock, timeout=-1)
             yield
         finally:
-            if held:
-                lock.release()
+            # An interrupt may strike between taking it and knowing so.
+            lock.release()
 
     def driver(self, digest: str) -> "Driver":
         """The right to drive a report; see :class:`Driver`."""
@@ -183,15 +232,15 @@ class Journal:
     def is_driven(self, digest: str) -> bool:
         """Whether a living kernel drives a report or waits with it for a slot."""
         driver = self.driver(digest)
-        free = driver.try_acquire()
-        driver.release()
-        return not free
+        try:
+            return not driver.try_acquire()
+        finally:
+            driver.release()
 
     def _lock(self, name: str) -> FileLock:
         with disk.disk_errors(self._folder):
             disk.make_private_folder(self._folder)
-        # Never a lock file that means "locked" by being there: a killed kernel would hold it for ever.
-        return FileLock(self._folder / f"{name}.lock", mode=disk.FILE_MODE, fallback_to_soft=False)
+        return _file_lock(self._folder / f"{name}.lock")
 
 
 class Driver:
@@ -205,11 +254,12 @@ class Driver:
 
     def __init__(self, lock: FileLock) -> None:
         self._lock = lock
+        self._sole = False
 
     @property
     def is_sole(self) -> bool:
         """Whether the system itself keeps every other kernel out: not so where its file locks do not work."""
-        return self._lock.is_locked
+        return self._sole and self._lock.is_locked
 
     def try_acquire(self) -> bool:
         """Take the right if nobody has it; at once.
@@ -220,7 +270,7 @@ class Driver:
             The disk said no.
         """
         try:
-            _acquire(self._lock, Path(self._lock.lock_file).parent, timeout=0)
+            self._sole = _acquire(self._lock, timeout=0)
         except Timeout:
             return False
         return True
@@ -230,32 +280,52 @@ class Driver:
         self._lock.release()
 
 
-def _acquire(lock: FileLock, folder: Path, timeout: float) -> bool:
+def _file_lock(path: Path) -> FileLock:
+    # Never a lock file that means "locked" by being there: a killed kernel would hold it for ever.
+    return FileLock(path, mode=disk.FILE_MODE, fallback_to_soft=False)
+
+
+def _acquire(lock: FileLock, timeout: float) -> bool:
     """Take a lock; False, with one warning, on a disk that has none: then kernels may do work twice, no more."""
+    path = Path(lock.lock_file)
     try:
         lock.acquire(timeout=timeout)
+        if _excludes(path):
+            return True
     except Timeout:  # an OSError too
         raise
     except OSError as error:
         if error.errno not in _NO_LOCKS:
-            raise disk.disk_refusal(error, folder) from error
-        warnings.warn(
-            f"file locks do not work in {folder}: kernels on this machine cannot wait for each other, and may "
-            "submit and fetch the same query twice. Set INSIGHTS_CACHE_DIR to a local disk.",
-            UserWarning,
-            stacklevel=4,
-        )
-        return False
-    return True
+            raise disk.disk_refusal(error, path.parent) from error
+    warnings.warn(
+        f"file locks do not work in {path.parent}: kernels on this machine cannot wait for each other, and may "
+        "submit and fetch the same query twice. Set INSIGHTS_CACHE_DIR to a local disk.",
+        UserWarning,
+        stacklevel=4,
+    )
+    return False
 
 
-def _from_json(value: Any) -> Job | None:
+def _excludes(path: Path) -> bool:
+    """Whether a lock that is held keeps a second one out: some network disks grant both."""
+    second = _file_lock(path)
+    try:
+        second.acquire(timeout=0)
+    except Timeout:
+        return True
+    finally:
+        second.release()
+    return False
+
+
+def _from_json(content: bytes) -> Job | None:
     """A record from its JSON; None for anything else, also a newer form."""
-    if not isinstance(value, dict) or value.get("form") != FORM:
-        return None
     known = {field.name for field in fields(Job)}
     try:
+        value: Any = json.loads(content)
+        if not isinstance(value, dict) or value.get("form") != FORM:
+            return None
         job = Job(**{name: inner for name, inner in value.items() if name in known})
         return replace(job, state=State(job.state), messages=tuple(job.messages))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         return None

@@ -19,7 +19,7 @@ from typing import Literal
 
 import pandas as pd
 
-from insights_nb import memory
+from insights_nb import disk, memory
 from insights_nb.account import Account
 from insights_nb.admission import post
 from insights_nb.cache import Entry, Manifest, expiry
@@ -29,7 +29,6 @@ from insights_nb.errors import (
     EmptyReportError,
     IntegrityError,
     ReportTooLargeError,
-    TransferError,
     UnknownReportError,
 )
 from insights_nb.frame import read_frame
@@ -37,7 +36,7 @@ from insights_nb.journal import Job, State
 from insights_nb.progress import Display, Silence, Stage
 from insights_nb.spec import Query
 from insights_nb.transfer import fetch_shards
-from insights_nb.upkeep import evict
+from insights_nb.upkeep import evict, sweep
 from insights_nb.waiting import (
     EMPTY,
     WAIT_SECONDS,
@@ -78,7 +77,7 @@ class Report:
         self._refresh = refresh
         self._damaged: Manifest | None = None
         self._sole = True
-        self._show = show
+        self.show = show
         self.query = query
 
     @property
@@ -137,7 +136,7 @@ class Report:
         EmptyReportError, ReportFailedError, BusyError, ApiError, TransferError, CacheError, FrameError
             As their names say.
         """
-        display = self._show()
+        display = self.show()
         watch = Watch(self._account.clock, display, WAIT_SECONDS if timeout is None else timeout)
         try:
             frame = self._frame(watch, on_empty, dtype_backend)
@@ -202,7 +201,7 @@ class Report:
         if damaged is None:
             return None
         job = Job(damaged.digest, damaged.text, self.query.asked, State.READY, damaged.submitted, 0, damaged.report_id)
-        with suppress(UnknownReportError, TransferError):
+        with suppress(UnknownReportError, IntegrityError):
             return self._fetch(job, watch)
         return None
 
@@ -210,11 +209,11 @@ class Report:
     def _driving(self, watch: Watch) -> Iterator[bool]:
         """Hold the right to drive the report; yields whether every other kernel is kept out."""
         driver = self._account.journal.driver(self.query.digest)
-        while not driver.try_acquire():
-            watch.tell(stage=Stage.FOLLOWING, report_id=self.id or None)
-            if not watch.pause(SLICE_SECONDS):
-                raise timed_out(self.id, "another kernel still works on it")
         try:
+            while not driver.try_acquire():
+                watch.tell(stage=Stage.FOLLOWING, report_id=self.id or None)
+                if not watch.pause(SLICE_SECONDS):
+                    raise timed_out(self.id, "another kernel still works on it")
             yield driver.is_sole
         finally:
             driver.release()
@@ -248,13 +247,16 @@ class Report:
             report_id=job.report_id,
             submitted=job.submitted,
             fetched=now,
-            expires=expiry(self.query.window[1], now),
+            expires=expiry(self.query.window[1], job.submitted, now),
             shards=(),
         )
         entry = account.cache.publish(staging, manifest, facts, sweep=self._sole)
         settle(account, job, State.DONE)
-        evict(account.cache, account.settings.cache_max_bytes, entry, now)
-        account.journal.prune(now)
+        # What cannot be tidied up now is with the next report; this one is there.
+        with suppress(CacheError):
+            evict(account.cache, account.settings.cache_max_bytes, entry, now)
+            sweep(account.cache, now)
+            account.journal.prune(now)
         return entry
 
     def _read(
@@ -269,7 +271,8 @@ class Report:
         watch.tell(stage=Stage.READING, report_id=self.id or None, shards=len(paths), bytes_total=size, cached=cached)
         types = {column: type_of(column) for column in self.query.columns}
         rows = manifest.rows if manifest else 0
-        frame = read_frame(paths, self.query.columns, types, dtype_backend=dtype_backend, rows=rows)
+        with disk.disk_errors(self._account.cache.folder):
+            frame = read_frame(paths, self.query.columns, types, dtype_backend=dtype_backend, rows=rows)
         if frame.empty and on_empty == "raise":
             raise EmptyReportError(*EMPTY, report_id=self.id)
         start, end = self.query.window
@@ -334,12 +337,26 @@ def submit(account: Account, query: Query, *, refresh: bool = False, show: Calla
     QueryError, ApiError, CacheError
         The query was not sent, or was refused.
     """
-    words = account.journal.asked(query.asked)
+    words = account.journal.asked(query.asked, account.clock.now())
     if words is not None and words.state is not State.WAITING:
         query = replace(query, text=words.text)
     account.cache.require_ours()
+    _catch_up(account, query)
     entry = None if refresh else account.cache.find(query.digest, account.clock.now())
     if entry is not None:
         return Report(account, query, entry=entry, show=show)
     job = post(account, query)
     return Report(account, query, job=job if job.report_id else None, refresh=refresh, show=show)
+
+
+def _catch_up(account: Account, query: Query) -> None:
+    """Write down that a report is done whose kernel died between publishing it and saying so.
+
+    Else it would be picked up, and fetched, once more when the entry has expired.
+    """
+    job = account.journal.load(query.digest)
+    if job is not None and job.state is State.READY:
+        # On a read-only disk what is there is still read.
+        with suppress(CacheError):
+            if account.cache.find(query.digest, account.clock.now(), job.report_id):
+                settle(account, job, State.DONE)

@@ -4,6 +4,7 @@ Nothing outside ``<root>/v1`` is ever touched, no link is followed, and nothing 
 but by :func:`clear` of everything.
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,7 +21,9 @@ LEFTOVER_SECONDS = 7 * 86400.0
 
 
 def evict(cache: Cache, max_bytes: int, keep: Entry, now: float) -> None:
-    """Remove what newer reports supersede, then the least recently used, until the account fits ``max_bytes``.
+    """Remove what is no answer any more, then the least recently used, until the account fits ``max_bytes``.
+
+    No answer any more is what a newer report supersedes, or whose time is over.
 
     An entry used within the hour stays: another kernel may be reading it.
 
@@ -40,9 +43,27 @@ def evict(cache: Cache, max_bytes: int, keep: Entry, now: float) -> None:
     for entry in sorted(entries, key=last_used):
         same = entry.manifest.digest == keep.manifest.digest
         superseded = same and entry.manifest.fetched <= keep.manifest.fetched
-        if (total > max_bytes or superseded) and now - last_used(entry) > BUSY_SECONDS:
+        expired = entry.manifest.expires is not None and entry.manifest.expires < now
+        if (total > max_bytes or superseded or expired) and now - last_used(entry) > BUSY_SECONDS:
             cache.remove(entry)
             total -= entry.manifest.size
+
+
+def sweep(cache: Cache, now: float) -> None:
+    """Remove what killed kernels left: half-removed entries, and half-fetched or quarantined ones of a week ago.
+
+    Raises
+    ------
+    CacheError
+        The disk said no.
+    """
+    with disk.disk_errors(cache.folder):
+        for place, age in (("trash", 0.0), ("partial", LEFTOVER_SECONDS), ("quarantine", LEFTOVER_SECONDS)):
+            for name in disk.names(cache.folder / place):
+                # Another kernel may be sweeping too.
+                with suppress(FileNotFoundError):
+                    if now - disk.changed(cache.folder / place / name) >= age:
+                        disk.remove_tree(cache.folder / place / name)
 
 
 def last_used(entry: Entry) -> float:
@@ -52,13 +73,15 @@ def last_used(entry: Entry) -> float:
     return entry.manifest.fetched
 
 
-def clear(cache: Cache, journal: Journal, older_than: float | None = None) -> tuple[int, int]:
+def clear(cache: Cache, journal: Journal, now: float, older_than: float | None = None) -> tuple[int, int]:
     """Remove an account's reports, half-fetched shards and finished records.
 
     Parameters
     ----------
     cache, journal : Cache, Journal
         The account's.
+    now : float
+        Unix time.
     older_than : float or None
         Only entries fetched before this Unix time; None removes all there is but records of running reports,
         which still hold a slot.
@@ -77,10 +100,13 @@ def clear(cache: Cache, journal: Journal, older_than: float | None = None) -> tu
     gone = [entry for entry in cache.entries() if older_than is None or entry.manifest.fetched < older_than]
     for entry in gone:
         cache.remove(entry)
-        journal.forget(entry.manifest.digest)
+        journal.forget(entry.manifest.digest, now)
     if older_than is None:
         for job in journal.jobs():
-            journal.forget(job.digest)
+            journal.forget(job.digest, now)
+        # What another kernel is just writing down about its query must not be taken from under it.
+        with journal.admission():
+            journal.remove_strays(math.inf)
         with disk.disk_errors(cache.folder):
             for name in ("entries", "partial", "trash", "quarantine"):
                 disk.remove_tree(cache.folder / name)
@@ -140,13 +166,7 @@ def repair(root: Path, now: float) -> Iterator[Finding]:
             finding.cache.quarantine(finding.entry)
         yield finding
     for account in accounts(root):
-        folder = root / VERSION / account
-        with disk.disk_errors(folder):
-            disk.remove_tree(folder / "trash")
-            for place in ("partial", "quarantine"):
-                for name in disk.names(folder / place):
-                    if now - disk.changed(folder / place / name) > LEFTOVER_SECONDS:
-                        disk.remove_tree(folder / place / name)
+        sweep(Cache(root, account), now)
 
 
 def _trouble(entry: Entry) -> str:

@@ -99,9 +99,10 @@ def _look_after(account: Account, running: Sequence[Job], next_look: dict[str, f
         if job.state is not State.RUNNING or now < next_look.get(job.digest, 0.0):
             continue
         driver = account.journal.driver(job.digest)
-        if not driver.try_acquire():
-            continue
         try:
+            # Its kernel may have seen it through since we read its record.
+            if not driver.try_acquire() or account.journal.load(job.digest) != job:
+                continue
             status = account.client.status(job.report_id)
             if status.outcome is Outcome.COMPLETED:
                 settle(account, job, State.READY)
@@ -180,8 +181,10 @@ def _ask_until(ask: Callable[[], _T | None], account: Account, job: Job, watch: 
 
 
 def settle(account: Account, job: Job, state: State, messages: tuple[str, ...] = ()) -> None:
-    """Write down how a report ended."""
-    account.journal.save(replace(job, state=state, messages=messages), account.clock.now())
+    """Write down where a report is, unless the question has got another report since."""
+    known = account.journal.load(job.digest)
+    if known is None or known.report_id in ("", job.report_id):
+        account.journal.save(replace(job, state=state, messages=messages), account.clock.now())
 
 
 def timed_out(report_id: str, why: str) -> ReportTimeoutError:

@@ -1,12 +1,16 @@
-"""Time and progress of one call: how long it has run, how long it may, and who is told."""
+"""Time and progress of one call: how long it has run and may run, who is told, and what Stop does not cut short."""
 
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from insights_nb.progress import Observer, Progress, Stage
 
 SLICE_SECONDS = 0.1
+
+_T = TypeVar("_T")
 
 
 class Clock:
@@ -62,3 +66,38 @@ class Watch:
             self._clock.sleep(min(rest, SLICE_SECONDS))
             self.tick()
         return True
+
+
+def shielded(work: Callable[[], _T]) -> _T:
+    """Run a piece of work to its end although the user may press Stop meanwhile; then heed the Stop.
+
+    The work runs in a thread of its own, which no interrupt reaches. A second interrupt does not wait; the work
+    goes on.
+    """
+    outcome: list[tuple[bool, Any]] = []
+    begun, done = threading.Lock(), threading.Event()
+
+    def run() -> None:
+        if not begun.acquire(blocking=False):
+            return
+        try:
+            outcome.append((True, work()))
+        except BaseException as error:  # handed to the caller's thread whole
+            outcome.append((False, error))
+        finally:
+            done.set()
+
+    try:
+        threading.Thread(target=run, name="insights-shielded", daemon=True).start()
+        # Not by join(): interrupted once, it takes a running thread for one that has ended (before Python 3.13).
+        done.wait()
+    except KeyboardInterrupt:
+        # Either the work has not begun, and now never will, or it is seen to its end.
+        if not begun.acquire(blocking=False):
+            done.wait()
+        raise
+    succeeded, value = outcome[0]
+    if not succeeded:
+        raise value
+    result: _T = value
+    return result

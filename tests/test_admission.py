@@ -1,59 +1,17 @@
 """Sending a query: the work around the POST is done whole, whatever is pressed meanwhile."""
 
 import json
-import threading
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from insights_nb import admission
 from insights_nb.admission import Verdict, decide, post
 from insights_nb.journal import SETTLE_SECONDS, Job, State
 from insights_nb.simulator import Fault
 from insights_nb.spec import Query
-from tests.service import BODY, account_for, service, stop_pressed
-
-
-def test_shielded_work_gives_its_value_or_its_error() -> None:
-    """What the work returns or raises comes out unchanged."""
-    assert admission._shielded(lambda: 7) == 7
-    with pytest.raises(ZeroDivisionError):
-        admission._shielded(lambda: 1 / 0)
-
-
-def test_an_interrupt_waits_for_the_work() -> None:
-    """A real interrupt in the middle is heeded, after the work is done."""
-    done: list[bool] = []
-    pause = threading.Event()
-
-    def work() -> None:
-        stop_pressed()
-        pause.wait(0.3)
-        done.append(True)
-
-    with pytest.raises(KeyboardInterrupt):
-        admission._shielded(work)
-    assert done == [True]
-
-
-def test_a_second_interrupt_does_not_wait() -> None:
-    """Who presses Stop twice is let go at once; the work goes on behind."""
-    gate, finished = threading.Event(), threading.Event()
-
-    def work() -> None:
-        stop_pressed()
-        gate.wait(0.2)
-        stop_pressed()
-        gate.wait(20)
-        finished.set()
-
-    with pytest.raises(KeyboardInterrupt):
-        admission._shielded(work)
-    assert not finished.is_set()
-    gate.set()
-    assert finished.wait(20)
+from tests.service import BODY, account_for, service
 
 
 def job(digest: str, state: State, submitted: float = 0.0) -> Job:

@@ -175,6 +175,6 @@ def test_a_range_settles_after_a_day() -> None:
     """Open or recent ranges expire after 15 minutes; older ones stay."""
     end = datetime(2026, 11, 24, tzinfo=UTC)
     moment = end.timestamp()
-    assert expiry(end, moment - 5) == moment - 5 + FRESH_SECONDS
-    assert expiry(end, moment + 86399) == moment + 86399 + FRESH_SECONDS
-    assert expiry(end, moment + 86400) is None
+    assert expiry(end, moment - 5, moment) == moment + FRESH_SECONDS
+    assert expiry(end, moment + 86399, moment + 86500) == moment + 86500 + FRESH_SECONDS
+    assert expiry(end, moment + 86400, moment + 86500) is None

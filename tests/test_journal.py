@@ -1,5 +1,6 @@
 """The journal: records on disk, and who may drive a report."""
 
+import errno
 import json
 import multiprocessing
 import os
@@ -10,7 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from insights_nb.journal import KEEP_SECONDS, Job, Journal, State
+from insights_nb import disk
+from insights_nb.errors import CacheError
+from insights_nb.journal import KEEP_SECONDS, SETTLE_SECONDS, WORDS_SECONDS, Job, Journal, State
 
 JOB = Job("d" * 64, '{"timestamp": {}}', "", State.RUNNING, 100.0, 0.0, report_id="abc")
 
@@ -45,11 +48,12 @@ def test_jobs_come_newest_first_and_the_asked_one_is_found(tmp_path: Path) -> No
     for number, state in enumerate([State.RUNNING, State.RUNNING, State.DONE]):
         journal.save(Job(f"{number}" * 64, "{}", "words", state, float(number), 0.0, report_id=str(number)), 1.0)
     assert [job.report_id for job in journal.jobs()] == ["2", "1", "0"]
-    found = journal.asked("words")
+    found = journal.asked("words", 10.0)
     assert found is not None
     assert found.report_id == "1"
-    assert journal.asked("other") is None
-    assert journal.asked("") is None
+    assert journal.asked("other", 10.0) is None
+    assert journal.asked("", 10.0) is None
+    assert journal.asked("words", 1.0 + WORDS_SECONDS) is None
 
 
 def test_finished_records_go_after_a_month_and_running_ones_stay(tmp_path: Path) -> None:
@@ -65,12 +69,36 @@ def test_finished_records_go_after_a_month_and_running_ones_stay(tmp_path: Path)
 
 @settings(max_examples=50)
 @given(st.binary(max_size=40) | st.builds(lambda form: json.dumps({"form": form}).encode(), st.integers(0, 3)))
-def test_garbage_is_a_miss(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
-    """Law: a file that is no record, or one of a newer form, reads as none."""
+def test_garbage_counts_as_a_lost_answer(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    """Law: a file that is no record, or one of a newer form, may hold a slot until it has settled, and is kept."""
     folder = tmp_path_factory.mktemp("jobs")
-    (folder / f"{JOB.digest}.json").write_bytes(content)
-    assert Journal(folder).load(JOB.digest) is None
-    assert Journal(folder).jobs() == []
+    path = folder / f"{JOB.digest}.json"
+    path.write_bytes(content)
+    (folder / "notes.json").write_bytes(content)
+    found = Journal(folder).load(JOB.digest)
+    assert found is not None
+    assert Journal(folder).jobs() == [found]
+    moment = path.stat().st_mtime
+    assert found.occupies(moment + SETTLE_SECONDS - 1)
+    assert not found.occupies(moment + SETTLE_SECONDS)
+    assert not found.occupies(moment - 1e9)
+    Journal(folder).prune(moment + 1e9)
+    assert path.read_bytes() == content
+
+
+def test_a_record_that_cannot_be_read_now_is_not_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """EMFILE while looking is an error: taken for a miss, a running report would be forgotten and asked for anew."""
+    journal = Journal(tmp_path)
+    journal.save(JOB, 1.0)
+
+    def refuse(*_: object) -> bytes:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(disk, "read_bytes", refuse)
+    with pytest.raises(CacheError, match="Too many open files"):
+        journal.load(JOB.digest)
+    with pytest.raises(CacheError):
+        journal.jobs()
 
 
 def test_one_driver_at_a_time(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from insights_nb.cache import Cache, Entry
 from insights_nb.errors import CacheError
-from insights_nb.journal import Job, Journal, State
+from insights_nb.journal import SETTLE_SECONDS, Job, Journal, State
 from insights_nb.upkeep import accounts, clear, clear_everything, evict, last_used, repair, verify
 from tests.test_cache import MANIFEST, publish, stage
 
@@ -79,18 +79,21 @@ def test_clear_leaves_no_byte_but_of_running_reports(tmp_path: Path) -> None:
     stage(cache)[0].joinpath("shard-00001.part").write_text(CANARY)
     for number, state in enumerate(State):
         journal.save(Job(f"{number}" * 64, CANARY, "", state, 1.0, 1.0, report_id=str(number)), 1.0)
-    assert clear(cache, journal) == (1, entry.manifest.size)
+    (tmp_path / "v1" / "account" / "jobs" / f".{'0' * 64}.json.0123456789ab.tmp").write_text(CANARY)
+    assert clear(cache, journal, 2.0) == (1, entry.manifest.size)
     left = [job.state for job in journal.jobs()]
     assert set(left) == {State.INTENT, State.AMBIGUOUS, State.RUNNING, State.READY}
+    assert {path.suffix for path in canaries(tmp_path)} == {".json"}
     assert {path.parent.name for path in canaries(tmp_path)} == {"jobs"}
-    assert clear(cache, journal) == (0, 0)
+    assert clear(cache, journal, 1.0 + SETTLE_SECONDS) == (0, 0)
+    assert {job.state for job in journal.jobs()} == {State.RUNNING, State.READY}
     assert sorted(clear_everything(tmp_path)) == sorted(job.report_id for job in journal_states())
     assert canaries(tmp_path) == []
     assert clear_everything(tmp_path) == []
 
 
 def journal_states() -> list[Job]:
-    unfinished = (State.INTENT, State.AMBIGUOUS, State.RUNNING, State.READY)
+    unfinished = (State.RUNNING, State.READY)
     numbers = {state: number for number, state in enumerate(State)}
     return [Job("", "", "", state, 0, 0, report_id=str(numbers[state])) for state in unfinished]
 
@@ -100,7 +103,7 @@ def test_clear_by_age_takes_only_the_old(tmp_path: Path) -> None:
     cache, journal = Cache(tmp_path, "account"), Journal(tmp_path / "v1" / "account" / "jobs")
     publish(cache)
     newer = publish(cache, replace(MANIFEST, digest="7" * 64, fetched=5000.0))
-    assert clear(cache, journal, older_than=3000.0)[0] == 1
+    assert clear(cache, journal, LATE, older_than=3000.0)[0] == 1
     assert cache.entries() == [newer]
 
 

@@ -1,8 +1,12 @@
-"""Time and progress of one call."""
+"""Time and progress of one call, and what Stop does not cut short."""
+
+import threading
+
+import pytest
 
 from insights_nb.progress import Progress, Stage
-from insights_nb.watch import Clock, Watch
-from tests.service import QuickClock
+from insights_nb.watch import Clock, Watch, shielded
+from tests.service import QuickClock, stop_pressed
 
 
 def test_a_pause_is_sliced_and_told() -> None:
@@ -41,3 +45,43 @@ def test_the_system_clock_tells_real_time() -> None:
     clock.sleep(0)
     assert clock.steady() >= before
     assert clock.now() > 1.7e9
+
+
+def test_shielded_work_gives_its_value_or_its_error() -> None:
+    """What the work returns or raises comes out unchanged."""
+    assert shielded(lambda: 7) == 7
+    with pytest.raises(ZeroDivisionError):
+        shielded(lambda: 1 / 0)
+
+
+def test_an_interrupt_waits_for_the_work() -> None:
+    """A real interrupt in the middle is heeded, after the work is done."""
+    done: list[bool] = []
+    pause = threading.Event()
+
+    def work() -> None:
+        stop_pressed()
+        pause.wait(0.3)
+        done.append(True)
+
+    with pytest.raises(KeyboardInterrupt):
+        shielded(work)
+    assert done == [True]
+
+
+def test_a_second_interrupt_does_not_wait() -> None:
+    """Who presses Stop twice is let go at once; the work goes on behind."""
+    gate, finished = threading.Event(), threading.Event()
+
+    def work() -> None:
+        stop_pressed()
+        gate.wait(0.2)
+        stop_pressed()
+        gate.wait(20)
+        finished.set()
+
+    with pytest.raises(KeyboardInterrupt):
+        shielded(work)
+    assert not finished.is_set()
+    gate.set()
+    assert finished.wait(20)

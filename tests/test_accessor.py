@@ -24,6 +24,33 @@ def test_the_accessor_gives_the_logs_tables() -> None:
     assert repr(frame.insights.log(steps="event")) == repr(session_log(frame, steps="event"))
 
 
+def test_every_table_has_a_twin() -> None:
+    """df.insights has every table and question of a log, with the same arguments and the same answers."""
+    frame: Any = fetched(make_log(15, seed=2), DAY - 60, DAY + 7200)
+    log = session_log(frame)
+    calls: dict[str, tuple[Any, ...]] = {
+        "quality": (),
+        "steps": (),
+        "actions": (),
+        "transitions": ("outcome",),
+        "variants": (3,),
+        "funnel": (["PLAY_1", "END_CALL"],),
+        "loops": (),
+        "before": ("MENU_1", 2),
+        "after": ("MENU_1", 2),
+        "dtmf": (),
+        "kpis": (),
+        "step_matrix": (4,),
+        "compare": (log.sessions()["n_steps"] > 6,),
+    }
+    for name, arguments in calls.items():
+        ours, theirs = getattr(frame.insights, name), getattr(log, name)
+        pd.testing.assert_frame_equal(ours(*arguments), theirs(*arguments), obj=name)
+    assert frame.insights.suggest_window() == log.suggest_window()
+    public = {name for name in dir(log) if not name.startswith("_")}
+    assert public - set(dir(frame.insights)) == {"ledger", "select", "starting_in", "events"}
+
+
 def test_the_accessor_draws() -> None:
     """df.insights.plot draws on the Axes it is given."""
     matplotlib.use("agg")

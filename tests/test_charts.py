@@ -24,6 +24,16 @@ DRAWN: dict[str, Draw] = {
     "exits by event": lambda log, ax: log.plot.exits(level="event", ax=ax),
     "exits over time": lambda log, ax: log.plot.exits(freq="10min", ax=ax),
     "timeline": lambda log, ax: log.plot.timeline(log.sessions().index[0], ax=ax),
+    "actions": lambda log, ax: log.plot.actions(ax=ax),
+    "dwell": lambda log, ax: log.plot.dwell(ax=ax),
+    "transitions": lambda log, ax: log.plot.transitions(ax=ax),
+    "variants": lambda log, ax: log.plot.variants(ax=ax),
+    "funnel": lambda log, ax: log.plot.funnel(["PLAY_1", "MENU_1", "TRANSFER_1"], ax=ax),
+    "loops": lambda log, ax: log.plot.loops(ax=ax),
+    "dtmf": lambda log, ax: log.plot.dtmf(ax=ax),
+    "step matrix": lambda log, ax: log.plot.step_matrix(ax=ax),
+    "anchored matrix": lambda log, ax: log.plot.step_matrix(n=3, align="MENU_1", ax=ax),
+    "compare": lambda log, ax: log.plot.compare(log.sessions()["n_repeats"] > 1, ax=ax),
 }
 
 
@@ -66,7 +76,9 @@ def test_every_chart_is_readable_on_light_and_dark(log: SessionLog, name: str, s
         for text in texts:
             if text.get_text() and text.get_visible() and text.get_text() != "!":
                 assert float(text.get_fontsize()) >= 8, text
-                assert matplotlib.colors.to_rgba(text.get_color())[:3] == wanted[:3], text
+                # White and black stand on a cell of colour, everything else on the ground of the style.
+                color = matplotlib.colors.to_rgba(text.get_color())[:3]
+                assert color == wanted[:3] or text.get_horizontalalignment() == "center", text
 
 
 @pytest.mark.parametrize("name", DRAWN)
@@ -109,7 +121,16 @@ def test_over_time_the_finding_is_the_largest_shift() -> None:
     )
     assert "times Europe/Berlin" in charts.describe(ax)
     still = charts.exits_over_time(table.iloc[:6])
-    assert "hardly changed" in still.get_title(loc="left")
+    assert still.get_title(loc="left") == "Normal has hardly changed: 90 % → 90 % of sessions"
+
+
+def test_over_time_the_finding_says_what_is_counted(log: SessionLog) -> None:
+    """Counted by event the title speaks of exits, counted by session of sessions."""
+    assert "sessions" in log.plot.exits(freq="10min").get_title(loc="left")
+    for freq in ("10min", "7D"):
+        title = log.plot.exits(freq=freq, level="event").get_title(loc="left")
+        assert " of exits" in title
+        assert "sessions" not in title
 
 
 def test_a_long_silence_is_cut_out_of_the_axis() -> None:
@@ -129,6 +150,10 @@ def test_empty_charts_say_so() -> None:
     empty = session_log(make_log(3).iloc[:0])
     assert "no sessions" in charts.describe(empty.plot.exits())
     assert "no sessions" in charts.describe(empty.plot.exits(freq="1h"))
+    for name in ("actions", "dwell", "transitions", "variants", "loops", "dtmf", "step_matrix"):
+        assert charts.describe(getattr(empty.plot, name)()).startswith("No "), name
+    assert "no sessions" in charts.describe(charts.funnel(empty.funnel([[]])))
+    assert "nothing to compare" in charts.describe(empty.plot.compare([]))
 
 
 def test_hatches_tell_colours_apart() -> None:
@@ -171,3 +196,68 @@ def test_importing_charts_does_not_import_pyplot() -> None:
     """Matplotlib is imported when a chart is drawn."""
     code = "import sys, insights_nb.accessor; assert 'matplotlib' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_every_plot_has_a_chart_of_plain_frames(log: SessionLog) -> None:
+    """The charts are public functions of plain frames, and describe() reads each of them out."""
+    for name in charts.__all__:
+        assert callable(getattr(charts, name))
+    for draw in DRAWN.values():
+        words = charts.describe(draw(log, None))
+        assert "2023-11-15" in words
+
+
+def test_findings_name_what_stands_out(log: SessionLog) -> None:
+    """Titles say what the chart shows, in numbers."""
+    titles = {name: draw(log, None).get_title(loc="left").replace("\n", " ") for name, draw in DRAWN.items()}
+    assert titles["loops"] == "COLLECT_1 repeats most: 15 times in 8 sessions"
+    assert titles["transitions"].endswith("comes straight back to it")
+    assert titles["variants"].startswith("The 10 most frequent paths cover")
+    assert titles["funnel"].endswith("of sessions reach TRANSFER_1")
+    assert titles["actions"] == "No drop-off"
+    assert "go wrong" in titles["dtmf"]
+    assert titles["step matrix"].startswith("Half of the sessions are over before step")
+    assert titles["dwell"].startswith("Longest: ")
+    assert " frequent among them: " in titles["compare"]
+
+
+def test_few_sessions_are_grey_and_long_labels_keep_the_action() -> None:
+    """A rate of few sessions is drawn grey, and a long label gives up the flow's name before the action's."""
+    table = pd.DataFrame(
+        {"drop_off": [0.5, 0.1], "drop_off_low": [0.3, 0.09], "drop_off_high": [0.7, 0.11], "ended_here": [5, 90]},
+        index=["A very long name of a flow that goes on ▸ MENU_1", "PLAY"],
+    )
+    ax = charts.drop_off(table)
+    few, many = ax.patches
+    assert few.get_facecolor() != many.get_facecolor()
+    assert next(label.get_text() for label in ax.get_yticklabels()).endswith("… ▸ MENU_1")
+
+
+def test_no_line_of_a_subtitle_begins_with_a_dot() -> None:
+    """A subtitle too long for one line breaks behind the dot between two parts, never before it."""
+    for length in range(1, 6):
+        subtitle = " · ".join(["n" * length] * 100)
+        ax = charts.exits(pd.DataFrame({"sessions": [1], "share": [1.0]}, index=["Normal"]), subtitle=subtitle)
+        note = ax.texts[-1].get_text()
+        assert note.count("\n") > 1
+        assert not any(line.startswith("·") for line in note.split("\n"))
+        assert note.replace("\n", " ") == subtitle
+
+
+def test_long_paths_are_cut_and_say_so() -> None:
+    """A path of more steps than there is room for is cut, and the chart says by how many."""
+    table = pd.DataFrame(
+        {
+            "path": [tuple(f"A_{n}" for n in range(30))],
+            "sessions": [4],
+            "share": [1.0],
+            "cum_share": [1.0],
+            "median_duration": pd.to_timedelta([70], unit="s"),
+            "share_completed": [0.75],
+        },
+        index=pd.RangeIndex(1, 2, name="variant"),
+    )
+    words = charts.describe(charts.variants(table))
+    assert "+14" in words
+    assert "75 % completed" in words
+    assert "1 min 10 s" in words

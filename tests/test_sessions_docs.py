@@ -2,11 +2,14 @@
 
 import doctest
 import importlib
+import re
+from pathlib import Path
 
 import pytest
 
 from insights_nb.sessions import example
 
+README = Path(__file__).parent.parent / "README.md"
 OPTIONS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 
 
@@ -32,3 +35,16 @@ def test_the_example_log_is_the_printed_table() -> None:
     assert len(frame) == 20
     assert len(example.log) == 4
     assert example.log.sessions()["completeness"].astype("str").tolist() == ["complete"] * 3 + ["cut_end"]
+
+
+def test_the_readme_answers_the_ten_questions() -> None:
+    """The README's table has ten questions, each with a table of the log that answers it."""
+    section = README.read_text(encoding="utf-8").split("## Troubleshooting a flow")[1].split("\n## ")[0]
+    cells = [cell.strip() for line in section.splitlines() if "? |" in line for cell in line.strip("|").split("|")]
+    questions, answers = cells[::2], cells[1::2]
+    assert len(questions) == 10
+    assert all(question.endswith("?") for question in questions)
+    for answer in answers:
+        names = re.findall(r"`(\w+)\(", answer)
+        assert names, answer
+        assert all(callable(getattr(example.log, name)) for name in names), answer

@@ -319,6 +319,24 @@ def test_frames_by_event_are_joined() -> None:
     pd.testing.assert_frame_equal(session_log(parts, ties="canonical").sessions(), session_log(frame).sessions())
 
 
+def test_frames_of_several_queries_share_their_window() -> None:
+    """Frames fetched one event at a time for the same window are read like one query for all of them."""
+    frame = make_log(60, seed=3)
+    whole = session_log(fetched(frame, DAY + 300, DAY + 2000), ties="canonical")
+    parts = {}
+    for name, part in frame.groupby("EventName", sort=False):
+        parts[str(name)] = fetched(part, DAY + 300, DAY + 2000, events=(str(name),))
+    log = session_log(parts, ties="canonical")
+    assert log.ledger.reading.window == whole.ledger.reading.window
+    pd.testing.assert_frame_equal(log.sessions(), whole.sessions())
+    kept = parts["CallEvent"].attrs
+    parts["CallEvent"] = parts["CallEvent"].iloc[1:]
+    parts["CallEvent"].attrs = kept
+    assert not session_log(parts).ledger.reading.window.known
+    parts["CallEvent"] = fetched(frame, DAY, DAY + 2000, events=("CallEvent",))
+    assert "nothing on the frame says" in session_log(parts, duplicates="drop").ledger.reading.window.why
+
+
 def test_plain_frames_give_no_warning() -> None:
     """An ordinary frame is read without a word."""
     with warnings.catch_warnings():
@@ -337,3 +355,16 @@ def test_empty_frames_give_typed_empty_tables() -> None:
     assert len(empty.exits(freq="1h")) == 0
     assert empty.completeness()["sessions"].sum() == 0
     assert len(session_log(pd.DataFrame({"SessionId": []})).sessions()) == 0
+
+
+def test_frames_of_the_arrow_backend_give_the_same_tables() -> None:
+    """A frame as query(dtype_backend="pyarrow") gives it is read like any other."""
+    frame = make_log(40, seed=6)
+    arrow = frame.convert_dtypes(dtype_backend="pyarrow")
+    assert all(isinstance(dtype, pd.ArrowDtype) for dtype in arrow.dtypes)
+    one, two = session_log(frame), session_log(arrow)
+    for name in ("sessions", "steps", "exits", "actions", "transitions", "variants", "loops", "dtmf", "quality"):
+        pd.testing.assert_frame_equal(getattr(one, name)(), getattr(two, name)(), obj=name)
+    some = frame["SessionId"].iloc[0]
+    pd.testing.assert_frame_equal(one.timeline(some), two.timeline(some))
+    assert two.plot.timeline(some).get_title(loc="left")

@@ -95,9 +95,9 @@ def drop_off(table: pd.DataFrame, *, ax: Axes | None = None, subtitle: str = "",
     more = f" · {len(table) - len(shown)} more actions" if len(table) > len(shown) else ""
     headline(
         ax,
-        f"Most drop out at {plain_action(str(most))}: {int(shown['ended_here'].max()):,} sessions",
+        f"Most drop out at {action_label(str(most), 40)}: {int(shown['ended_here'].max()):,} sessions",
         subtitle + more,
-        share=0.8,
+        share=0.68,
     )
     return ax
 
@@ -145,8 +145,8 @@ def loops(table: pd.DataFrame, *, ax: Axes | None = None, subtitle: str = "", to
     ax.set_xlim(0, float(shown["repeats"].max()) * 1.6)
     first = shown.iloc[0]
     more = f" · {len(table) - len(shown)} more loops" if len(table) > len(shown) else ""
-    name, sessions = plain_action(str(first["action"])), f"{first['sessions']:,} sessions"
-    headline(ax, f"{name} repeats most: {first['repeats']:,} times in {sessions}", subtitle + more, share=0.8)
+    name, sessions = action_label(str(first["action"]), 40), f"{first['sessions']:,} sessions"
+    headline(ax, f"{name} repeats most: {first['repeats']:,} times in {sessions}", subtitle + more, share=0.68)
     return ax
 
 
@@ -207,9 +207,9 @@ def prompts(table: pd.DataFrame, *, ax: Axes | None = None, subtitle: str = "", 
     rate, base = float(shown["error_rate"].max()), int(table["prompts"].sum())
     headline(
         ax,
-        f"{percent(rate)} of visits to {plain_action(str(worst))} go wrong",
+        f"{percent(rate)} of visits to {action_label(str(worst), 40)} go wrong",
         f"{base:,} visits with a prompt · {subtitle}{more}",
-        share=0.8,
+        share=0.68,
     )
     return ax
 
@@ -259,7 +259,7 @@ def funnel(table: pd.DataFrame, *, ax: Axes | None = None, subtitle: str = "") -
     ax.set_xlim(0, float((table["sessions"] + table["cut"]).max()) * 1.9)
     last = str(table.index[-1])
     finding = f"{percent(float(table['conversion'].iloc[-1]))} of sessions reach {plain_action(last)}"
-    headline(ax, finding, subtitle, share=0.8)
+    headline(ax, finding, subtitle, share=0.68)
     return ax
 
 
@@ -303,7 +303,7 @@ def dwell(table: pd.DataFrame, *, ax: Axes | None = None, subtitle: str = "", to
     if wide:
         ax.set_xlim(max(float(low.min()) * 0.8, least), float(high.max()) * 30)
     else:
-        ax.set_xlim(0, float(high.max()) * 1.5)
+        ax.set_xlim(0, float(high.max()) * 1.8)
     ax.set_xticks([], minor=True)
     ax.set_xticks([])
     more = f" · {len(table) - len(shown)} more actions" if len(table) > len(shown) else ""
@@ -312,7 +312,7 @@ def dwell(table: pd.DataFrame, *, ax: Axes | None = None, subtitle: str = "", to
         ax,
         f"Longest: {plain_action(str(shown.index[0]))}, median {seconds_text(float(middle[0]))}",
         f"dot median, thick 25–75 %, thin 5–95 %{scale} · {subtitle}{more}",
-        share=0.8,
+        share=0.68,
     )
     return ax
 
@@ -362,7 +362,7 @@ def compare(table: pd.DataFrame, *, ax: Axes | None = None, subtitle: str = "", 
         f"{_value_name(str(first['field']), str(first['value']), 40)} is {more} frequent among them: "
         f"{percent(first['share_selected'])} against {percent(first['share_rest'])}",
         f"filled: selected, hollow: the others; points: difference between equally long sessions · {subtitle}",
-        share=0.8,
+        share=0.68,
     )
     return ax
 

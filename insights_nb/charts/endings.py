@@ -106,7 +106,13 @@ def _with_rest(counts: pd.Series, top: int) -> pd.Series:
 
 
 def exits_over_time(
-    table: pd.DataFrame, *, ax: Axes | None = None, subtitle: str = "", top: int = 5, tz: str = "UTC"
+    table: pd.DataFrame,
+    *,
+    ax: Axes | None = None,
+    subtitle: str = "",
+    top: int = 5,
+    tz: str = "UTC",
+    unit: str = "sessions",
 ) -> Axes:
     """Shares of the ways sessions end, stacked to 100 % per stretch of time.
 
@@ -122,6 +128,8 @@ def exits_over_time(
         Words drawn on their own (at most 5); the rest is ``other (k)``.
     tz : str, default "UTC"
         Zone of the time axis.
+    unit : str, default "sessions"
+        What is counted.
 
     Returns
     -------
@@ -155,7 +163,7 @@ def exits_over_time(
     bare(ax)
     _name_layers(ax, shares, when, width)
     per = f"{int(totals[totals > 0].min()):,} to {int(totals.max()):,} per column, times {tz}"
-    headline(ax, _shift_finding(table), share=0.9, subtitle=f"{subtitle} · {per}" if subtitle else per)
+    headline(ax, _shift_finding(table, unit), share=0.9, subtitle=f"{subtitle} · {per}" if subtitle else per)
     return ax
 
 
@@ -229,17 +237,18 @@ def _name_layers(ax: Axes, shares: pd.DataFrame, when: Any, width: float) -> Non
     ax.set_xlim(left, right)
 
 
-def _shift_finding(table: pd.DataFrame) -> str:
+def _shift_finding(table: pd.DataFrame, unit: str) -> str:
     """The word whose share changed most from the first third of the time to the last."""
     third = max(len(table) // 3, 1)
     early, late = table.iloc[:third].sum(), table.iloc[-third:].sum()
     if len(table) < 2 or not early.sum() or not late.sum():
         top = str(table.sum().idxmax())
-        return f"{percent(float(table[top].sum() / table.to_numpy().sum()))} of sessions end with {top}"
+        share = percent(float(table[top].sum() / table.to_numpy().sum()))
+        return f"{share} of {unit}: {top}" if unit == "exits" else f"{share} of {unit} end with {top}"
     before, after = early / early.sum(), late / late.sum()
     change = (after - before).abs()
     name = str(change.idxmax())
     if change[name] < 0.02:
-        return f"How sessions end has hardly changed: {name} {percent(before[name])} → {percent(after[name])}"
+        return f"{name} has hardly changed: {percent(before[name])} → {percent(after[name])} of {unit}"
     verb = "rose" if after[name] > before[name] else "fell"
-    return f"{name} {verb} from {percent(before[name])} to {percent(after[name])} of sessions"
+    return f"{name} {verb} from {percent(before[name])} to {percent(after[name])} of {unit}"

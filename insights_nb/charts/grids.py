@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from .style import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+MOST_STEPS = 16
 START, END, ENDED, NOT_BEGUN = "(start)", "(end)", "(ended)", "(not begun)"
 
 
@@ -80,7 +82,7 @@ def transitions(table: pd.DataFrame, *, ax: Axes | None = None, subtitle: str = 
     ranked = sorted(weight.index, key=lambda name: (-weight[name], name))
     kept, rest = ranked[:top], ranked[top:]
     other = [f"other ({len(rest)})"] if rest else []
-    named = dict.fromkeys(rest, other[0])
+    named = {name: f"other ({len(rest)})" for name in rest}
     matrix = matrix.rename(index=named, columns=named).groupby(level=0).sum().T.groupby(level=0).sum().T
     rows = [name for name in (START, *kept, *other) if name in matrix.index]
     columns = [name for name in (*kept, *other, END) if name in matrix.columns]
@@ -90,7 +92,7 @@ def transitions(table: pd.DataFrame, *, ax: Axes | None = None, subtitle: str = 
     short = [action_label(name, 30) for name in rows]
     _heat(ax, shares, short, [action_label(plain_action(name), 18) for name in columns], slant=True)
     note = f"percent of what leaves the action on the left · {subtitle}"
-    headline(ax, _next_finding(matrix, kept), note, share=0.7)
+    headline(ax, _next_finding(matrix, kept), note, share=0.72)
     return ax
 
 
@@ -193,16 +195,21 @@ def variants(
     ax = canvas(ax, 9.0, 1.5 + 0.42 * max(len(shown), 1))
     if not len(shown):
         return nothing_to_draw(ax, subtitle, "no variants")
-    most = 16
     named = order if order is not None else list(dict.fromkeys(step for path in shown["path"] for step in path))
     rank = {name: number for number, name in enumerate(named)}
-    longest = max(min(len(path), most) for path in shown["path"])
+    longest = max(min(len(path), MOST_STEPS) for path in shown["path"])
+    drawn = sorted({step for path in shown["path"] for step in path[:MOST_STEPS]}, key=lambda one: rank.get(one, 0))
+    # Names where the blocks are wide enough for all of them, else a letter each and a key below.
+    roomy = max((len(plain_action(step)) for step in drawn), default=0) <= 62 / (longest * 1.75 + 1)
+    tags = {step: plain_action(step) if roomy else _letter(number) for number, step in enumerate(drawn)}
     places = np.arange(len(shown))[::-1]
     for place, path in zip(places, shown["path"], strict=True):
-        for column, step in enumerate(path[:most]):
-            _block(ax, column, place, step, rank.get(step, len(rank)), longest)
-        if len(path) > most:
-            ax.text(most + 0.1, place, f"+{len(path) - most}", va="center", fontsize=SMALL, color=text_color())
+        for column, step in enumerate(path[:MOST_STEPS]):
+            _block(ax, column, place, tags[step], rank.get(step, len(rank)))
+        if len(path) > MOST_STEPS:
+            ax.text(
+                MOST_STEPS + 0.1, place, f"+{len(path) - MOST_STEPS}", va="center", fontsize=SMALL, color=text_color()
+            )
     for place, (_, row) in zip(places, shown.iterrows(), strict=True):
         ax.text(longest + 0.7, place, _variant_words(row), va="center", fontsize=SMALL, color=text_color())
     ax.set_yticks(places, [f"{rank_}." for rank_ in shown.index])
@@ -211,6 +218,19 @@ def variants(
     ax.set_xticks([])
     bare(ax)
     ax.spines["bottom"].set_visible(False)
+    if not roomy:
+        # A letter and its name stay on one line; the letters already tell actions of one name apart.
+        key = "   ".join(f"{tag}\N{NO-BREAK SPACE}{plain_action(step)}" for step, tag in tags.items())
+        ax.annotate(
+            textwrap.fill(key, 130),
+            (0, 0),
+            xytext=(0, -6),
+            xycoords="axes fraction",
+            textcoords="offset points",
+            va="top",
+            fontsize=SMALL,
+            color=text_color(),
+        )
     covered = float(shown["cum_share"].iloc[-1])
     headline(
         ax,
@@ -220,8 +240,8 @@ def variants(
     return ax
 
 
-def _block(ax: Axes, column: int, place: float, step: str, rank: int, longest: int) -> None:
-    """One step of a path: colour and hatch by the action's rank, its name where there is room."""
+def _block(ax: Axes, column: int, place: float, tag: str, rank: int) -> None:
+    """One step of a path: colour and hatch by the action's rank, and what it is called."""
     color, hatch = COLORS[rank % len(COLORS)], HATCHES[rank // len(COLORS) % len(HATCHES)]
     ax.broken_barh(
         [(column + 0.03, 0.94)],
@@ -231,26 +251,21 @@ def _block(ax: Axes, column: int, place: float, step: str, rank: int, longest: i
         edgecolor=ax.get_facecolor(),
         linewidth=0,
     )
-    room = max(int(62 / max(longest * 1.75 + 1, 1)), 3)
     ax.text(
         column + 0.5,
         place,
-        _initials(plain_action(step), room),
+        tag,
         ha="center",
         va="center",
         fontsize=SMALL,
         color="white" if color in COLORS[:2] else "black",
-        bbox={"facecolor": color, "edgecolor": "none", "pad": 0.6} if hatch else None,
+        bbox={"facecolor": color, "edgecolor": "none", "pad": 0.8} if hatch else None,
     )
 
 
-def _initials(name: str, room: int) -> str:
-    """A name in the room there is: whole, or the beginnings of its words."""
-    if len(name) <= room:
-        return name
-    words = name.split("_")
-    each = max(room // max(len(words), 1), 1)
-    return "".join(word[:each].title() if not word.isdigit() else word for word in words)[:room]
+def _letter(number: int) -> str:
+    """The letters A to Z, then AA, AB and on."""
+    return (_letter(number // 26 - 1) if number >= 26 else "") + chr(65 + number % 26)
 
 
 def _variant_words(row: Any) -> str:

@@ -68,7 +68,9 @@ def headline(ax: Axes, finding: str, subtitle: str, *, share: float = 1.0) -> No
     whole = ax.get_figure(root=True)
     inches = whole.get_size_inches()[0] if whole is not None else 7.0
     width = max(int(inches * 14 * share), 30)
-    lines = textwrap.wrap(subtitle, width) if subtitle else []
+    # A dot stays at the end of its part: a line that begins with one reads like a list.
+    bound = textwrap.wrap(subtitle.replace(" · ", "\N{NO-BREAK SPACE}· "), width) if subtitle else []
+    lines = [line.replace("\N{NO-BREAK SPACE}", " ") for line in bound]
     title = textwrap.fill(finding, int(width * 0.74))
     ax.set_title(title, loc="left", fontsize=BOLD, fontweight="bold", pad=8 + 11.5 * len(lines), color=text_color())
     if lines:
@@ -193,7 +195,7 @@ def wash(share: npt.ArrayLike) -> npt.NDArray[np.float64]:
 
 def ink_on(share: float) -> Any:
     """Text colour on a cell of that share: white where the blue is strong."""
-    return "white" if share > 0.25 else text_color()
+    return "white" if share > 0.45 else text_color()
 
 
 def describe(ax: Axes) -> str:

@@ -14,6 +14,7 @@ import pandas as pd
 from insights_nb.errors import FrameError
 
 IntArray = npt.NDArray[np.int64]
+AnyInts = npt.NDArray[np.signedinteger[Any]]
 BoolArray = npt.NDArray[np.bool_]
 
 #: How numpy writes "not a time" in the int64 behind a datetime64.

@@ -8,11 +8,11 @@ import pandas as pd
 
 from insights_nb.errors import FrameError
 
-from .columns import BoolArray, IntArray, times
+from .columns import BoolArray, IntArray, times, words
 from .intervals import newcombe, share
 from .ledger import Ledger
 from .overview import sessions_table, visit_pairs
-from .packed import distinct
+from .packed import distinct, tally
 from .steps import need_time
 from .transitions import find_moves
 
@@ -87,8 +87,8 @@ def _available(ledger: Ledger) -> list[str]:
 def _compared(ledger: Ledger, sides: Sides, table: pd.DataFrame, name: str) -> pd.DataFrame:
     """The rows of one field."""
     if name in FIELDS or (name in table and not pd.api.types.is_numeric_dtype(table[name].dtype)):
-        session, code, words = _values(ledger, table, name)
-        return _shares(name, session, code, words, sides, ledger.core.sessions)
+        session, code, values = _values(ledger, table, name)
+        return _shares(name, session, code, values, sides, ledger.core.sessions)
     if name not in table:
         raise FrameError(
             f"compare(): {name!r} is no field.", f"Write one of {', '.join(FIELDS)}, or a column of sessions()."
@@ -106,7 +106,8 @@ def _values(ledger: Ledger, table: pd.DataFrame, name: str) -> tuple[IntArray, I
     if name == "transition":
         moves, count = find_moves(ledger, ends=False), max(len(core.nodes), 1)
         keys = distinct((moves.code * count + moves.source) * count + moves.target)
-        held, code = np.unique(keys % (count * count), return_inverse=True)
+        held, _ = tally(keys % (count * count), count * count)
+        code = np.searchsorted(held, keys % (count * count))
         label = core.nodes.label
         return keys // (count * count), code, [f"{label[h // count]} → {label[h % count]}" for h in held.tolist()]
     if name in ("hour", "weekday"):
@@ -116,16 +117,15 @@ def _values(ledger: Ledger, table: pd.DataFrame, name: str) -> tuple[IntArray, I
         names = [f"{h:02d}:00" for h in range(24)] if name == "hour" else list(_DAYS)
         return everyone[known], np.asarray(part, dtype=np.int64), names
     if name == "region":
-        code, words = core.words_at("region", core.offsets[:-1][core.filled])
-        return everyone[core.filled][code >= 0], code[code >= 0], list(words)
-    column = table[name].astype("str").astype("category")
-    code = column.cat.codes.to_numpy().astype(np.int64)
-    return everyone[code >= 0], code[code >= 0], list(column.cat.categories)
+        code, texts = core.words_at("region", core.offsets[:-1][core.filled])
+        return everyone[core.filled][code >= 0], code[code >= 0], list(texts)
+    code, texts = words(table[name])
+    return everyone[code >= 0], code[code >= 0], list(texts)
 
 
-def _shares(name: str, session: IntArray, code: IntArray, words: Any, sides: Sides, sessions: int) -> pd.DataFrame:
+def _shares(name: str, session: IntArray, code: IntArray, values: Any, sides: Sides, sessions: int) -> pd.DataFrame:
     """Shares of both sides per value, their difference, and the difference within strata."""
-    count, strata = len(words), int(sides.stratum.max(initial=0)) + 1
+    count, strata = len(values), int(sides.stratum.max(initial=0)) + 1
     cells = []
     for side in (sides.one, sides.two):
         inside = side[session]
@@ -144,7 +144,7 @@ def _shares(name: str, session: IntArray, code: IntArray, words: Any, sides: Sid
     table = pd.DataFrame(
         {
             "field": pd.array([name] * count, dtype="str"),
-            "value": pd.array([str(word) for word in words], dtype="str"),
+            "value": pd.array([str(value) for value in values], dtype="str"),
             "n_selected": hits[0].astype(np.int64),
             "n_rest": hits[1].astype(np.int64),
             "share_selected": p1,

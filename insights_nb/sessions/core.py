@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from .columns import NAT, PER_SECOND, BoolArray, IntArray, words
+from .columns import NAT, PER_SECOND, AnyInts, BoolArray, IntArray, words
 from .fields import Fields, column
 
 Int32Array = npt.NDArray[np.int32]
@@ -117,7 +117,7 @@ class Core:
         The distinct (flow, action) pairs.
     is_exit, is_trigger, is_dtmf, tied : ndarray of bool, shape (N,)
         What the row is; whether another row of its session has the same time.
-    event : tuple of (ndarray of int64 over ``frame``'s rows, Index) or None
+    event : tuple of (ndarray of ints over ``frame``'s rows, Index) or None
         EventName codes and words.
     seen : Seen
         What reading the frame met.
@@ -139,7 +139,7 @@ class Core:
     is_trigger: BoolArray
     is_dtmf: BoolArray
     tied: BoolArray
-    event: tuple[IntArray, pd.Index] | None
+    event: tuple[AnyInts, pd.Index] | None
     seen: Seen
 
     @property
@@ -205,7 +205,7 @@ class Core:
         digits = head.str.fullmatch(r"[0-9]{10}").to_numpy(dtype=bool)
         out = np.full(self.sessions, NAT, dtype=np.int64)
         if digits.any():
-            out[digits] = pd.to_numeric(head[digits]).to_numpy(dtype=np.int64) * PER_SECOND[self.unit]
+            out[digits] = head[digits].astype("Int64").to_numpy(dtype=np.int64) * PER_SECOND[self.unit]
         return out
 
     def select(self, chosen: BoolArray) -> "Core":

@@ -31,7 +31,11 @@ D       09:59:55  CallEvent              TRANSFER_1
 
 A, B and D call from California (``US:US-CA``), C from Texas (``US:US-TX``). StartTime and EndTime of an exit are the
 time of the exit before it in its session (of the first event for the first), and its own.
+
+``DEMO_RULES`` are an example of outcome rules: they name every way a session of ``insights.demo()`` can end.
 """
+
+import re
 
 import pandas as pd
 
@@ -96,3 +100,16 @@ def _table() -> pd.DataFrame:
 
 #: The log of these events, with rules for what its exit reasons mean.
 log = session_log(tiny_log(), rules=OutcomeRules({"completed": "Call Successful", "abandoned": "User Abandon"}))
+
+#: What the invented words of ``insights.demo()`` mean; those of your flows are others. The first name that fits wins:
+#: who hangs up has ``abandoned``, wherever that was; a way out that put nobody through is an ``error``; what ended in
+#: good order is ``completed``. ``transferred`` is not among them: no invented flow ends with its transfer, so an ending
+#: cannot tell, and without that name ``containment_rate`` is NaN rather than wrong. A failed transfer shows in
+#: ``log.exits(level="event")``: the call goes on after it and ends in good order.
+DEMO_RULES = OutcomeRules(
+    {
+        "abandoned": "User Abandon",
+        "error": ["Timeout", "Busy", "Not Found", "Forbidden", "Other", re.compile("Service Unavailable")],
+        "completed": ["Call Successful", "Normal"],
+    }
+)

@@ -49,6 +49,7 @@ def step_matrix_table(ledger: Ledger, n: int, align: str) -> pd.DataFrame:
         index=pd.Index([*core.nodes.label, ENDED, NOT_BEGUN], name="action", dtype="str"),
         columns=pd.Index(columns, name="step"),
     )
+    out.attrs["sessions"] = len(base)
     shown = np.flatnonzero(table.any(axis=1) | (np.arange(count + 2) == count))
     weight = np.append(table[:count].sum(axis=1), [-1.0, -2.0])
     return out.iloc[shown[np.lexsort([shown, -weight[shown]])]]

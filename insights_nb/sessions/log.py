@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -90,7 +90,7 @@ def session_log(
     Returns
     -------
     SessionLog
-        The log. It keeps the frame, and adds about 30 bytes per row.
+        The log. It keeps the frame, and adds about 60 bytes per row: 30 for the order, 30 for the steps.
 
     Raises
     ------
@@ -155,6 +155,28 @@ class SessionLog(Tables, Questions):
     def plot(self) -> Plots:
         """Charts of the log: ``log.plot.exits()``, ``log.plot.timeline(id)``."""
         return Plots(self)
+
+    def explore(self, rows: int = 10) -> Any:
+        """Open a panel to find sessions by what they did, and to read one of them.
+
+        Parameters
+        ----------
+        rows : int, default 10
+            Sessions a page.
+
+        Returns
+        -------
+        Explorer
+            Shown in a notebook as the panel. ``.ids`` are the sessions kept in it, or all that fit its filters;
+            ``.selection`` is their log.
+
+        Examples
+        --------
+        >>> from insights_nb.sessions.example import log
+        >>> log.explore()
+        <Explorer: 4 of 4 sessions>
+        """
+        return _PANEL[-1](self, rows)
 
     def select(self, which: pd.Series[bool] | Iterable[Any] | str | None = None, /, **where: Any) -> SessionLog:
         """Some of the sessions, whole, read the same way.
@@ -246,6 +268,14 @@ class SessionLog(Tables, Questions):
             )
         held = _holds(table[name], value)
         return pd.Series(held, index=table.index).astype("boolean").fillna(False).to_numpy(dtype=bool)
+
+
+_PANEL: list[Callable[[SessionLog, int], Any]] = []
+
+
+def explored_by(panel: Callable[[SessionLog, int], Any]) -> None:
+    """Say what ``log.explore()`` opens: the panel is storeys above, and imports go down only."""
+    _PANEL.append(panel)
 
 
 def _holds(column: pd.Series, value: Any) -> Any:

@@ -31,6 +31,8 @@ def tally(keys: IntArray, size: int) -> tuple[IntArray, IntArray]:
         held = np.flatnonzero(counts)
         return held, counts[held]
     ranked = np.sort(keys)
+    if not len(ranked):
+        return ranked, ranked
     starts = np.flatnonzero(np.concatenate([[True], ranked[1:] != ranked[:-1]]))
     return ranked[starts], np.diff(np.append(starts, len(ranked)))
 

@@ -81,7 +81,8 @@ class Plots:
         note = subtitle(self._log.ledger, whole=by == "completeness" or level == "event")
         if freq is None:
             return charts.exits(table, ax=ax, subtitle=note, top=top)
-        return charts.exits_over_time(table, ax=ax, subtitle=note, top=top, tz=tz)
+        unit = "exits" if level == "event" else "sessions"
+        return charts.exits_over_time(table, ax=ax, subtitle=note, top=top, tz=tz, unit=unit)
 
     def timeline(self, session: Any, *, ax: Axes | None = None) -> Axes:
         """One session as a waterfall. The data twins are ``log.timeline(id)`` and ``log.steps()``.
@@ -132,7 +133,7 @@ class Plots:
         ends = ledger.core.nodes.label[ledger.reading.ends]
         note = subtitle(ledger)
         if len(ends):
-            note += f" · planned ends left out: {', '.join(map(plain_action, map(str, ends)))}"
+            note += f" · planned ends left out: {', '.join(dict.fromkeys(map(plain_action, map(str, ends))))}"
         return charts.drop_off(table[~table.index.isin(ends)], ax=ax, subtitle=note, top=top)
 
     def dwell(self, *, ax: Axes | None = None, top: int = 12) -> Axes:
@@ -267,8 +268,9 @@ class Plots:
         Axes
             A heatmap; each column sums to 100 %.
         """
-        note = subtitle(self._log.ledger)
-        return charts.step_matrix(self._log.step_matrix(n=n, align=align), ax=ax, subtitle=note, top=top)
+        table = self._log.step_matrix(n=n, align=align)
+        note = subtitle(self._log.ledger, count=table.attrs["sessions"])
+        return charts.step_matrix(table, ax=ax, subtitle=note, top=top)
 
     def compare(
         self,
@@ -306,7 +308,7 @@ def _one(value: int) -> Any:
     return np.array([value], dtype=np.int64)
 
 
-def subtitle(ledger: Ledger, *, whole: bool = False) -> str:
+def subtitle(ledger: Ledger, *, whole: bool = False, count: int | None = None) -> str:
     """What a chart's numbers rest on: how many sessions, which window, what is left out.
 
     Parameters
@@ -315,6 +317,8 @@ def subtitle(ledger: Ledger, *, whole: bool = False) -> str:
         The log.
     whole : bool, default False
         The chart counts every session.
+    count : int, optional
+        How many sessions it is about, where these are only some of those counted.
 
     Returns
     -------
@@ -322,6 +326,7 @@ def subtitle(ledger: Ledger, *, whole: bool = False) -> str:
         One line, parts joined by a middle dot.
     """
     counted = ledger.core.sessions if whole else int(ledger.counted.sum())
+    counted = counted if count is None else count
     parts = [f"{counted:,} session{'' if counted == 1 else 's'}", span_text(ledger.core, ledger.reading.window)]
     left = {} if whole else excluded(ledger)
     if left:

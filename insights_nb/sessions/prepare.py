@@ -10,7 +10,7 @@ import pandas as pd
 
 from insights_nb.errors import FrameError
 
-from .columns import NAT, UNITS, BoolArray, IntArray, in_unit, instants, truths, words
+from .columns import NAT, UNITS, AnyInts, BoolArray, IntArray, in_unit, instants, truths, words
 from .core import Core, Seen
 from .executions import executions
 from .fields import DTMF_EVENT, EXIT_EVENT, OWN_FIELDS, Fields, column, missing_field
@@ -47,10 +47,25 @@ def gather(events: "pd.DataFrame | Mapping[str, pd.DataFrame]", fields: Fields) 
     names = list(dict.fromkeys(name for frame in frames.values() for name in frame.columns))
     joined = {name: _stacked([frame.get(name, len(frame)) for frame in frames.values()]) for name in names}
     out = pd.DataFrame(joined)
-    noted = [frame.attrs.get("insights") for frame in events.values()]
-    if noted and all(note == noted[0] for note in noted) and noted[0]:
-        out.attrs["insights"] = noted[0]
+    note = _joint_note(list(events.values()))
+    if note:
+        out.attrs["insights"] = note
     return out
+
+
+def _joint_note(frames: list[pd.DataFrame]) -> dict[str, Any]:
+    """What the queries of several frames noted, as of one query: only where all were for the same time."""
+    notes = [frame.attrs.get("insights") or {} for frame in frames]
+    if not notes or not all(note.get("window") and note["window"] == notes[0]["window"] for note in notes):
+        return {}
+    queries = [note.get("query") or {} for note in notes]
+    events = {name: asked for query in queries for name, asked in query.get("data", {}).items()}
+    filters = {name: test for query in queries for name, test in (query.get("filters") or {}).items()}
+    whole = all(note.get("rows") == len(frame) for note, frame in zip(notes, frames, strict=True))
+    rows = sum(len(frame) for frame in frames)
+    query = {"data": events, "filters": filters} if filters else {"data": events}
+    # Rows taken from any of them show as a count that no longer fits.
+    return {"query": query, "window": notes[0]["window"], "rows": rows if whole else -1}
 
 
 def _stacked(pieces: "list[pd.Series | int]") -> pd.Series:
@@ -170,13 +185,14 @@ def _event_times(frame: pd.DataFrame, fields: Fields) -> tuple[IntArray, str]:
 
 def _events(
     frame: pd.DataFrame, fields: Fields, query: Any
-) -> tuple[tuple[IntArray, pd.Index] | None, BoolArray, BoolArray, str]:
+) -> tuple[tuple[AnyInts, pd.Index] | None, BoolArray, BoolArray, str]:
     """What each row is: event codes and words, exit rows, DTMF rows, and how that is known."""
     event = column(frame, fields, "event")
     if event is not None:
         codes, names = words(event)
         marks = [codes == (names.get_loc(name) if name in names else -2) for name in (EXIT_EVENT, DTMF_EVENT)]
-        return (codes, names), marks[0], marks[1], "column"
+        small = np.int16 if len(names) < np.iinfo(np.int16).max else np.int64
+        return (codes.astype(small), names), marks[0], marks[1], "column"
     asked = list((query or {}).get("data", ()))
     if len(asked) == 1:
         every, none = np.ones(len(frame), dtype=bool), np.zeros(len(frame), dtype=bool)

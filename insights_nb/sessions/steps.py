@@ -120,7 +120,7 @@ def timeline_table(ledger: Ledger) -> pd.DataFrame:
     inside = np.concatenate([[False], core.code[1:] == core.code[:-1]]) if len(core.time) else np.zeros(0, dtype=bool)
     gap[inside] = np.diff(core.time, prepend=0)[inside]
     everything = np.ones(len(core.rows), dtype=bool)
-    event = category(core.event[0][core.rows], core.event[1]) if core.event is not None else None
+    event = category(core.event[0][core.rows].astype(np.int64), core.event[1]) if core.event is not None else None
     step = pd.array(np.append(visits.step, 0)[visits.of_row], dtype="Int32")
     step[visits.of_row < 0] = pd.NA
     columns: dict[str, Any] = {

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .columns import NAT, BoolArray, IntArray, in_unit, instants, words
+from .columns import NAT, BoolArray, IntArray, in_unit, instants
 from .core import Core, Int32Array
 
-#: TransactionIds split visits when at least this share of the rows shares one with a neighbour: a few accidental
-#: sharings (kept copies) must not turn a per-row id into an execution id.
+#: TransactionIds split visits when at least this share of neighbouring rows of one action shares one: a few accidental
+#: sharings (kept copies) must not turn a per-row id into an execution id. That many pairs are enough to see it.
+MANY_PAIRS = 100_000
 SHARED_ENOUGH = 0.01
 
 
@@ -100,32 +101,32 @@ def transactions_shared(core: Core) -> bool:
 
     The page says it does; a log where every row carries its own id does not show it, and there it must not split.
     """
-    if not core.has("transaction"):
-        return False
-    same, _ = _transactions(core)
-    neighbours = (core.code[1:] == core.code[:-1]) & same
-    return bool(neighbours.sum() > SHARED_ENOUGH * max(len(core.rows), 1))
+    pairs = _runs_on(core)
+    some = pairs[:: max(len(pairs) // MANY_PAIRS, 1)]
+    same, other = _transactions(core, some)
+    return bool(same.sum() > SHARED_ENOUGH * max(same.sum() + other.sum(), 1))
 
 
-def _transactions(core: Core) -> tuple[BoolArray, BoolArray]:
-    """Whether each row but the first has the TransactionId of the row before it, and whether it has another one.
+def _runs_on(core: Core) -> IntArray:
+    """Rows that would belong to the visit of the row before them: only there a TransactionId has a say."""
+    code, node = core.code, core.node
+    return np.flatnonzero((code[1:] == code[:-1]) & (node[1:] == node[:-1]) & ~core.is_exit[:-1]) + 1
+
+
+def _transactions(core: Core, rows: IntArray) -> tuple[BoolArray, BoolArray]:
+    """Which of the rows have the TransactionId of the row before them, and which another one.
 
     A missing or blank id is neither. Neighbours are compared as they are: numbering millions of distinct ids to learn
     this would take longer than the sort.
     """
-    series = core.at("transaction")
-    if series is None or len(series) < 2:
-        none = np.zeros(max(len(core.rows) - 1, 0), dtype=bool)
+    here, before = core.at("transaction", rows), core.at("transaction", rows - 1)
+    none = np.zeros(len(rows), dtype=bool)
+    if here is None or before is None or not len(rows):
         return none, none
-    if isinstance(series.dtype, pd.CategoricalDtype):
-        codes, _ = words(series)
-        known = (codes[1:] >= 0) & (codes[:-1] >= 0)
-        return known & (codes[1:] == codes[:-1]), known & (codes[1:] != codes[:-1])
-    text: Any = series.astype("str").array
-    blank = pd.Series(text).str.strip() == ""
-    named = ~np.asarray(blank | pd.isna(text), dtype=bool)
-    same = np.asarray(pd.array(text[1:] == text[:-1], dtype="boolean").fillna(False), dtype=bool)
-    known = named[1:] & named[:-1]
+    texts: list[Any] = [part.astype("str").array for part in (here, before)]
+    named = [np.asarray(pd.Series(text).fillna("").str.strip() != "", dtype=bool) for text in texts]
+    same = np.asarray(pd.array(texts[0] == texts[1], dtype="boolean").fillna(False), dtype=bool)
+    known = named[0] & named[1]
     return known & same, known & ~same
 
 
@@ -154,7 +155,8 @@ def find_visits(core: Core, steps: str, by_transaction: bool) -> Visits:
         code, node = core.code, core.node
         fresh[1:] = (code[1:] != code[:-1]) | (node[1:] != node[:-1]) | core.is_exit[:-1]
         if by_transaction:
-            fresh[1:] |= _transactions(core)[1]
+            pairs = _runs_on(core)
+            fresh[pairs[_transactions(core, pairs)[1]]] = True
     first = np.flatnonzero(fresh)
     stop = np.append(first[1:], len(fresh)) if len(first) else first
     code = core.code[first]

@@ -92,7 +92,8 @@ def noted(frame: pd.DataFrame) -> tuple[dict[str, Any], dict[str, Any]]:
 def _why(note: dict[str, Any], rows: int) -> str:
     if note.get("window") and note.get("rows") is not None:
         return (
-            f"the frame has {rows} rows and the query fetched {note['rows']}, so it was filtered since; "
+            f"the frame has {rows} rows and the query fetched {note['rows'] if note['rows'] >= 0 else 'others'}, "
+            "so it was filtered since; "
             "make the log from the whole frame and use select()"
         )
     return (

@@ -28,8 +28,8 @@ from insights_nb.errors import (
     TransferError,
     UnknownReportError,
 )
-from insights_nb.inventory import cache_info, clear_cache, jobs
-from insights_nb.notebook import query, schema, submit
+from insights_nb.inventory import cache_info, clear_cache, info, jobs
+from insights_nb.notebook import gather, query, schema, submit
 from insights_nb.report import Report
 from insights_nb.sessions import session_log
 
@@ -57,6 +57,8 @@ __all__ = [
     "clear_cache",
     "configure",
     "demo",
+    "gather",
+    "info",
     "jobs",
     "load_ipython_extension",
     "query",

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from insights_nb.catalog import FieldType, Schema, nearest, type_of
+from insights_nb.catalog import FieldType, Schema, nearest, nearest_name, type_of
 from insights_nb.errors import QueryError
 from insights_nb.window import api_form, from_api_form
 
@@ -134,12 +134,15 @@ def _check_data(data: Any, schema: Schema) -> Iterator[str]:
         elif len(entry) > 1:
             extra = ", ".join(f'"{key}"' for key in entry if key != "fields")
             yield f'{path}: only "fields" belongs here, found also {extra}'
+        meant = event
         if event not in schema.events:
-            yield f"{path}: no such event.{nearest(str(event), schema.events) or _listing(schema.events)}"
+            meant = nearest_name(str(event), schema.events)
+            yield f"{path}: {_no_event(event, schema)}"
+        if not meant:
             continue
         for index, name in enumerate(fields):
-            if name not in schema.fields(event):
-                yield f"{path}.fields[{index}]: {_no_field(name, event, schema)}"
+            if name not in schema.fields(meant):
+                yield f"{path}.fields[{index}]: {_no_field(name, meant, schema)}"
             elif fields.index(name) < index:
                 yield f'{path}.fields[{index}]: "{name}" is asked for twice'
 
@@ -149,14 +152,16 @@ def _check_filters(filters: Any, schema: Schema, path: str) -> Iterator[str]:
         yield f'{path}: expected {{"<Event>": {{"<Field>": {{"<operator>": value}}}}}}'
         return
     for event, criteria in filters.items():
+        meant = event
         if event not in schema.events:
-            yield f"{path}.{event}: no such event.{nearest(str(event), schema.events) or _listing(schema.events)}"
-        elif not isinstance(criteria, Mapping) or not criteria:
+            meant = nearest_name(str(event), schema.events)
+            yield f"{path}.{event}: {_no_event(event, schema)}"
+        if not isinstance(criteria, Mapping) or not criteria:
             yield f'{path}.{event}: expected {{"<Field>": {{"<operator>": value}}}}'
-        else:
+        elif meant:
             for name, criterion in criteria.items():
-                if name not in schema.fields(event):
-                    yield f"{path}.{event}: {_no_field(name, event, schema)}"
+                if name not in schema.fields(meant):
+                    yield f"{path}.{event}: {_no_field(name, meant, schema)}"
                 else:
                     yield from _check_criterion(name, criterion, f"{path}.{event}.{name}")
 
@@ -202,6 +207,10 @@ def _check_scope(scope: Any, schema: Schema) -> Iterator[str]:
             return
     if "filters" in scope:
         yield from _check_filters(filters, schema, "scope.filters")
+
+
+def _no_event(name: Any, schema: Schema) -> str:
+    return f"no such event.{nearest(str(name), schema.events) or _listing(schema.events)}"
 
 
 def _no_field(name: Any, event: str, schema: Schema) -> str:

@@ -12,19 +12,23 @@ import math
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, NoReturn
 
+from IPython.core.completer import CompletionContext, SimpleCompletion, context_matcher
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import no_var_expand
 
-from insights_nb import inventory, notebook
+from insights_nb import completion, inventory, notebook
 from insights_nb.body import parse_json, read_body
 from insights_nb.catalog import nearest
 from insights_nb.errors import QueryError
 
 NAME = "insights"
+MATCHER = "insights_nb"
+"""What IPython calls our completion, in its settings too."""
 WHOLE = re.compile(r"\{\{\s*([^\W\d]\w*)\s*\}\}")
 ANY = re.compile(r"\{\{.*?\}\}", re.DOTALL)
 LISTED = 12
@@ -102,7 +106,7 @@ PARSER = _parser()
 
 
 def load_ipython_extension(ipython: InteractiveShell) -> None:
-    """Add ``%insights`` and ``%%insights`` to a shell; called by ``%load_ext insights_nb``."""
+    """Add ``%insights``, ``%%insights`` and completion inside its cells; called by ``%load_ext insights_nb``."""
 
     @no_var_expand  # IPython would expand {…} in the line, and one unknown name silently turns that off
     def insights(line: str, cell: str | None = None) -> Any:
@@ -111,12 +115,41 @@ def load_ipython_extension(ipython: InteractiveShell) -> None:
     insights.__doc__ = PARSER.format_help()
     register: Any = ipython.register_magic_function  # typed for use as a decorator only
     register(insights, magic_kind="line_cell", magic_name=NAME)
+    ipython.Completer.custom_matchers.append(_matcher(ipython))
 
 
 def unload_ipython_extension(ipython: InteractiveShell) -> None:
-    """Take both magics away again; called by ``%unload_ext insights_nb``."""
+    """Take both magics and their completion away again; called by ``%unload_ext insights_nb``."""
     for kind in ("line", "cell"):
         ipython.magics_manager.magics[kind].pop(NAME, None)
+    matchers = ipython.Completer.custom_matchers
+    matchers[:] = [one for one in matchers if getattr(one, "matcher_identifier", "") != MATCHER]
+
+
+def _matcher(shell: InteractiveShell) -> Any:
+    """Completion inside ``%%insights`` cells, in the form IPython asks for it."""
+
+    def names() -> list[str]:
+        return list(_variables(shell))
+
+    def match(context: CompletionContext) -> Any:
+        lines = context.full_text.split("\n")
+        offset = sum(len(line) + 1 for line in lines[: context.cursor_line]) + context.cursor_position
+        found = None
+        # A key pressed in the middle of anything must not show a traceback.
+        with suppress(Exception):
+            found = completion.offer(context.full_text, offset, PARSER.long_names, names)
+        if found is None or not found.words:
+            return {"completions": []}
+        return {
+            "completions": [SimpleCompletion(word, type=found.kind) for word in found.words],
+            "matched_fragment": found.fragment,
+            "suppress": True,  # Python's own names are no part of a query
+            "ordered": True,
+        }
+
+    mark: Any = context_matcher(identifier=MATCHER)  # a decorator without types
+    return mark(match)
 
 
 def run_cell(shell: InteractiveShell, line: str, cell: str | None) -> Any:
@@ -301,10 +334,14 @@ class _Names:
     def _known(self) -> Iterator[str]:
         yield from self._given
         yield from (str(name) for name in self._dict if name not in self._given)
-        hidden = self._shell.user_ns_hidden
-        for name, value in self._shell.user_ns.items():
-            if name not in hidden and not name.startswith("_") and _fits(value):
-                yield name
+        yield from _variables(self._shell)
+
+
+def _variables(shell: InteractiveShell) -> Iterator[str]:
+    """The notebook's own variables that a query can hold."""
+    for name, value in shell.user_ns.items():
+        if name not in shell.user_ns_hidden and not name.startswith("_") and _fits(value):
+            yield name
 
 
 def _parameter(text: str) -> tuple[str, Any]:

@@ -1,20 +1,24 @@
 """What a notebook cell calls. Works the same in a script, without IPython."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from insights_nb import report as pipeline
 from insights_nb.account import Account
-from insights_nb.body import Body
+from insights_nb.body import Body, read_body
 from insights_nb.catalog import Schema
 from insights_nb.connect import account_in_use
+from insights_nb.errors import InsightsError, QueryError
+from insights_nb.gathering import Part, gather_parts
 from insights_nb.report import DtypeBackend, OnEmpty, Report
 from insights_nb.spec import Events, Query, build_query
 from insights_nb.widgets import display_for
@@ -150,6 +154,100 @@ def submit(
     raise KeyboardInterrupt("stopped; what the service took is written down. Run the cell again to pick it up.")
 
 
+def gather(
+    *queries: Report | Body,
+    since: Moment | None = None,
+    until: Moment | None = None,
+    last: Length | None = None,
+    refresh: bool = False,
+    timeout: float | None = None,
+    progress: str = "auto",
+    on_empty: OnEmpty = "raise",
+    dtype_backend: DtypeBackend = None,
+    profile: str | None = None,
+) -> list[pd.DataFrame]:
+    """Ask several queries at once, and wait for all of them in one panel.
+
+    Nothing is sent before every query has been checked, and each distinct one is sent once. The service takes two
+    at a time; the others wait for their turn. Stop keeps all of them: run the cell again.
+
+    Parameters
+    ----------
+    *queries : Report, dict, str or Path
+        What :func:`submit` returned, or the API's own JSON as in :func:`query`.
+    since, until, last
+        The range of the queries whose JSON has no ``timestamp``, as in :func:`query`.
+    refresh, timeout, progress, on_empty, dtype_backend, profile
+        As in :func:`query`, for every one of them.
+
+    Returns
+    -------
+    list of DataFrame
+        In the order of the queries, each as :func:`query` returns it.
+
+    Raises
+    ------
+    QueryError
+        One of them does not fit the schema; nothing was sent.
+    InsightsError
+        The first error, after all have ended. Its notes say which query it was and which others failed; the frames
+        of those that came through are in the cache.
+
+    Examples
+    --------
+    >>> exits, keys = insights.gather(
+    ...     {"data": {"ApplicationExitEvent": {"fields": ["SessionId", "ExitReason"]}}},
+    ...     {"data": {"DtmfEvent": {"fields": ["SessionId", "ErrorReason"]}}},
+    ...     last="24h",
+    ... )  # doctest: +SKIP
+    """
+    display_for(progress)  # a wrong mode is refused before anything is sent
+    account, now = account_in_use(profile), None
+    asked: list[Report | Query] = []
+    for number, item in enumerate(queries, 1):
+        if isinstance(item, Report):
+            asked.append(item)
+            continue
+        with _naming(f"query {number} of {len(queries)}"):
+            if not isinstance(item, Mapping | str | Path):
+                raise QueryError(["gather takes its queries one by one"], "Write gather(*queries).")
+            body = read_body(item)
+            span = (None, None, None) if "timestamp" in body else (since, until, last)
+            now = now or datetime.fromtimestamp(account.clock.now(), UTC)
+            asked.append(_checked(account, body, None, *span, None, None, now))
+    parts: dict[Report | str, Part] = {}
+    order = [one if isinstance(one, Report) else one.digest for one in asked]
+    for number, (key, one) in enumerate(zip(order, asked, strict=True), 1):
+        if key not in parts:
+            query = one.query if isinstance(one, Report) else one
+            name = f"{number}/{len(queries)} {', '.join(query.body['data'])}"
+            parts[key] = _part(name, one, account, refresh)
+    gather_parts(list(parts.values()), progress, timeout=timeout, on_empty=on_empty, dtype_backend=dtype_backend)
+    frames = [parts[key].frame for key in order]
+    # One query asked twice gives two frames: changing one must not change the other.
+    return [frame.copy(deep=False) for frame in frames if frame is not None]
+
+
+def _part(name: str, one: Report | Query, account: Account, refresh: bool) -> Part:
+    """A report to gather; a query is sent now, and what keeps it from being sent is kept for later."""
+    if isinstance(one, Report):
+        return Part(name, one)
+    try:
+        return Part(name, pipeline.submit(account, one, refresh=refresh))
+    except InsightsError as error:
+        return Part(name, None, error=error)
+
+
+@contextmanager
+def _naming(which: str) -> Iterator[None]:
+    """Note on an error which of several queries it is about."""
+    try:
+        yield
+    except InsightsError as error:
+        error.add_note(f"This was {which}.")
+        raise
+
+
 def schema(*, refresh: bool = False, profile: str | None = None) -> Schema:
     """Events and fields that may be asked for; a table in a notebook.
 
@@ -233,11 +331,12 @@ def _checked(
     last: Length | None,
     where: Mapping[str, Any] | None,
     scope: Mapping[str, Any] | None,
+    now: datetime | None = None,
 ) -> Query:
-    now = datetime.fromtimestamp(account.clock.now(), UTC)
+    moment = now or datetime.fromtimestamp(account.clock.now(), UTC)
     return account.check(
         lambda known: build_query(
-            body, known, events=events, since=since, until=until, last=last, where=where, scope=scope, now=now
+            body, known, events=events, since=since, until=until, last=last, where=where, scope=scope, now=moment
         )
     )
 

@@ -1,7 +1,7 @@
 """Progress a person can watch: a bar in a notebook, one rewritten line in a terminal, one line that stays.
 
-While a query runs the display is alive; at the end it is *replaced* by one static line, because a notebook is
-saved with whatever its cells show last, and a saved widget is an empty box. Whatever goes wrong in here stays
+While a query runs the display is alive; at the end it is *replaced* by one static line a report, because a notebook
+is saved with whatever its cells show last, and a saved widget is an empty box. Whatever goes wrong in here stays
 in here: a display that fails goes silent, and the query goes on.
 
 IPython and ipywidgets are imported when a bar is first drawn: scripts neither need them nor pay for them.
@@ -11,21 +11,20 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from html import escape
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
-from insights_nb.errors import InsightsError
 from insights_nb.progress import Display, Progress, Silence, Stage
+from insights_nb.wording import TEXT_MIME, fraction, last_line, stage_line, static_bundle
 
 MODES = ("auto", "widget", "text", "line", "none")
 INTERVAL = 0.25
 """Seconds between two updates of the same stage: four a second is all an eye needs."""
 
 VIEW_MIME = "application/vnd.jupyter.widget-view+json"
-HTML_MIME = "text/html"
-TEXT_MIME = "text/plain"
 
 
 def display_for(mode: str) -> Display:
@@ -43,147 +42,28 @@ def display_for(mode: str) -> Display:
     ValueError
         For any other mode.
     """
+    surface, live = _surface_for(mode)
+    return Silence() if surface is None else _Single(surface, live=live)
+
+
+def _surface_for(mode: str) -> tuple["_Surface | None", bool]:
+    """Where a mode draws, and whether it draws before the end."""
     if mode not in MODES:
         raise ValueError(f'progress="{mode}" is unknown; the modes are: {", ".join(MODES)}')
     if mode == "none":
-        return Silence()
+        return None, False
     if mode == "widget" or (mode in ("auto", "line") and _in_kernel()):
-        return _Notebook(live=mode != "line")
-    return _Terminal(sys.stderr, live=mode == "text" or (mode == "auto" and _is_terminal(sys.stderr)))
+        return _Output(), mode != "line"
+    return _Terminal(sys.stderr), mode == "text" or (mode == "auto" and _is_terminal(sys.stderr))
 
 
-# --- What it says: pure text -------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """What a display shows of one report."""
 
-
-def human_bytes(count: float) -> str:
-    """A size with a decimal unit and about three digits: ``"48.2 MB"``."""
-    size = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 999.5:
-            return f"{size:.0f} {unit}" if unit == "B" or size >= 99.95 else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:,.1f} TB"
-
-
-def human_seconds(seconds: float) -> str:
-    """A length of time in at most two units: ``"0.4 s"``, ``"42 s"``, ``"3 min 05 s"``, ``"2 h 07 min"``."""
-    if seconds < 9.95:
-        return f"{max(seconds, 0):.1f} s"
-    whole = round(seconds)
-    for small, big, size in (("s", "min", 60), ("min", "h", 60), ("h", "d", 24)):
-        if whole < size and small == "s":
-            return f"{whole} s"
-        whole, rest = divmod(whole, size)
-        if whole < {"min": 60, "h": 48, "d": sys.maxsize}[big]:
-            return f"{whole} {big} {rest:02d} {small}"
-    raise AssertionError("days have no limit")  # pragma: no cover
-
-
-def short_id(report_id: str) -> str:
-    """Enough of a report's id to recognise it by."""
-    return report_id if len(report_id) <= 9 else f"{report_id[:8]}…"
-
-
-def fraction(progress: Progress) -> float:
-    """Share of the report's bytes that are here, 0 to 1; nothing else about a report can be foreseen."""
-    if progress.stage in (Stage.READING, Stage.DONE):
-        return 1.0
-    if not progress.bytes_total or not progress.bytes_done:
-        return 0.0
-    return min(progress.bytes_done / progress.bytes_total, 1.0)
-
-
-def stage_line(progress: Progress, rate: float | None = None) -> str:
-    """What is going on, in one line.
-
-    Parameters
-    ----------
-    progress : Progress
-        The latest observation.
-    rate : float or None
-        Bytes a second of late; gives the time left.
-    """
-    parts = [str(progress.stage)]
-    done, total = progress.bytes_done or 0, progress.bytes_total
-    if progress.stage is not Stage.DOWNLOADING:
-        parts.append(human_seconds(progress.elapsed))
-        parts.append(f"report {short_id(progress.report_id)}" if progress.report_id else "")
-    else:
-        if total:
-            parts.append(f"{int(100 * fraction(progress))} %")
-        if progress.shards:
-            parts.append(f"file {min((progress.shards_done or 0) + 1, progress.shards)} of {progress.shards}")
-        if total:
-            parts.append(f"{human_bytes(min(done, total))} of {human_bytes(total)}")
-        elif done:
-            parts.append(human_bytes(done))
-        if rate:
-            parts.append(f"{human_bytes(rate)}/s")
-            if total and total > done:
-                parts.append(f"{human_seconds((total - done) / rate)} left")
-    parts.append(progress.note)
-    return _joined(parts)
-
-
-def summary_line(progress: Progress) -> str:
-    """The line that stays: shape, size, time, report, and for a cached frame its age and how to refresh it."""
-    parts = []
-    if progress.rows is not None and progress.columns is not None:
-        parts.append(f"{progress.rows:,} rows × {progress.columns} columns")
-    if progress.bytes_total is not None:
-        size = human_bytes(progress.bytes_total)
-        if progress.shards is not None:
-            got = progress.shards if progress.shards_done is None else progress.shards_done
-            short = f"{got} of " if got != progress.shards else ""
-            size += f" in {short}{progress.shards} file" + ("" if progress.shards == 1 else "s")
-        parts.append(size)
-    parts.append(human_seconds(progress.elapsed))
-    if progress.cached:
-        age = "" if progress.age is None else f", fetched {_ago(progress.age)}"
-        parts.append(f"from the cache{age}; refresh=True fetches it anew")
-    if progress.report_id:
-        parts.append(f"report {short_id(progress.report_id)}")
-    parts.append(progress.note)
-    return _joined(parts)
-
-
-def failure_line(error: BaseException) -> str:
-    """``failed: <class>: <first line of the message>``."""
-    text = error.message if isinstance(error, InsightsError) else str(error)
-    first = text.strip().splitlines()[0] if text.strip() else ""
-    return _printable(f"failed: {type(error).__name__}" + (f": {first}" if first else ""))
-
-
-def last_line(progress: Progress | None, error: BaseException | None, note: str) -> str:
-    """The static line of a display: a sign, then words that say the same; empty when there is nothing to tell."""
-    if isinstance(error, KeyboardInterrupt):
-        return _printable(f"■ {note or 'stopped'}")
-    if error is not None:
-        return f"✗ {failure_line(error)}"
-    if progress is not None and progress.stage is Stage.DONE:
-        return f"✓ {summary_line(progress)}"
-    return _printable(f"· {note}") if note else ""
-
-
-def static_bundle(line: str) -> dict[str, str]:
-    """A line as HTML and as text. No colour and no size of its own: it reads on every theme and on paper."""
-    return {HTML_MIME: f"<div><b>insights</b> {escape(line)}</div>" if line else "", TEXT_MIME: f"insights {line}"}
-
-
-def _ago(age: float) -> str:
-    return "just now" if age < 1 else f"{human_seconds(age)} ago"
-
-
-def _joined(parts: list[str]) -> str:
-    return _printable(" · ".join(part for part in parts if part))
-
-
-def _printable(text: str) -> str:
-    """One line without control characters: notes may carry the service's words, and terminals obey theirs."""
-    return "".join(letter if letter.isprintable() else " " for letter in " ".join(text.split()))
-
-
-# --- How it is shown ---------------------------------------------------------------------------------------------
+    words: str
+    share: float
+    style: str = ""
 
 
 class _Meter:
@@ -212,6 +92,11 @@ class _Meter:
         self.seen = progress
         return progress
 
+    def line(self) -> _Line:
+        progress = self.seen or Progress(Stage.SUBMITTING)
+        queued = progress.stage in (Stage.SUBMITTING, Stage.WAITING, Stage.FOLLOWING)
+        return _Line(stage_line(progress, self.rate), self.share, "info" if queued else "")
+
     @property
     def rate(self) -> float | None:
         if self._began is None or self.seen is None:
@@ -224,22 +109,55 @@ def _highest(old: float | None, new: float | None) -> float | None:
     return max((value for value in (old, new) if value is not None), default=None)
 
 
-class _Live:
-    """What every display does: measure, hold back what comes too fast, and keep its own failures to itself."""
+class _Surface(Protocol):
+    """Where lines are drawn: a notebook's output, or a terminal."""
 
-    def __init__(self, *, live: bool, clock: Callable[[], float] = time.monotonic) -> None:
+    def draw(self, lines: Sequence[_Line]) -> None:
+        """Show where every report is."""
+
+    def finish(self, lines: Sequence[str], *, failed: bool) -> None:
+        """Leave one static line a report, and nothing that lives."""
+
+
+class _Guarded:
+    """Draws on a surface, and keeps the surface's failures to itself."""
+
+    def __init__(self, surface: _Surface | None) -> None:
+        self._surface = surface
+
+    def draw(self, lines: Sequence[_Line]) -> None:
+        if self._surface is not None:
+            self._try(partial(self._surface.draw, lines))
+
+    def finish(self, lines: Sequence[str], *, failed: bool) -> None:
+        if self._surface is not None:
+            self._try(partial(self._surface.finish, lines, failed=failed))
+        self._surface = None
+
+    def _try(self, draw: Callable[[], None]) -> None:
+        try:
+            draw()
+        except Exception:  # whatever a front end does wrong, the query is worth more than its bar
+            self._surface = None
+
+
+class _Single:
+    """The display of one report: measures, and holds back what comes too fast."""
+
+    def __init__(self, surface: _Surface, *, live: bool = True, clock: Callable[[], float] = time.monotonic) -> None:
+        self._surface = _Guarded(surface)
         self._live = live
         self._clock = clock
-        self._lock = threading.Lock()  # shards arrive on threads of their own
+        self._lock = threading.Lock()
         self._meter = _Meter()
         self._shown: tuple[Stage, float] | None = None
-        self._silent = False
+        self._closed = False
 
     def __call__(self, progress: Progress, /) -> None:
         with self._lock:
             progress = self._meter.take(progress)
             # What comes from the disk is there at once: a bar would only flash.
-            if not self._live or self._silent or progress.cached or progress.stage is Stage.DONE:
+            if not self._live or self._closed or progress.cached or progress.stage is Stage.DONE:
                 return
             if self._shown is None and progress.stage is Stage.READING:
                 return
@@ -247,99 +165,167 @@ class _Live:
             if self._shown and self._shown[0] is progress.stage and now - self._shown[1] < INTERVAL:
                 return
             self._shown = (progress.stage, now)
-            self._guarded(lambda: self._draw(stage_line(progress, self._meter.rate), self._meter.share, progress.stage))
+            self._surface.draw([self._meter.line()])
 
     def close(self, error: BaseException | None = None, note: str = "") -> None:
         with self._lock:
-            line = last_line(self._meter.seen, error, note)
-            self._guarded(lambda: self._finish(line, failed=error is not None))
-            self._silent = True
+            self._closed = True
+            self._surface.finish([last_line(self._meter.seen, error, note)], failed=error is not None)
 
-    def _guarded(self, draw: Callable[[], None]) -> None:
-        if self._silent:
+
+class Panel:
+    """Several reports in one display, a line for each.
+
+    The threads that work only say where they are; the thread that waits draws, since a kernel's messages belong to
+    the thread that runs the cell.
+
+    Parameters
+    ----------
+    names : sequence of str
+        What each report is called.
+    mode : str
+        As in :func:`display_for`.
+    clock : callable
+        Seconds that never jump.
+    """
+
+    def __init__(self, names: Sequence[str], mode: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+        surface, self._live = _surface_for(mode)
+        self._surface = _Guarded(surface)
+        self._clock = clock
+        self._drawn: float | None = None
+        self._stopped = threading.Event()
+        self._rows = [_Row(name, self._stopped) for name in names]
+
+    def row(self, number: int) -> Display:
+        """The display of one report, for a thread of its own."""
+        return self._rows[number]
+
+    def draw(self) -> None:
+        """Show where every report is; at most four times a second, and not at all while all come from the disk."""
+        now = self._clock()
+        early = self._drawn is not None and now - self._drawn < INTERVAL
+        if not self._live or early or not any(row.is_slow for row in self._rows):
             return
-        try:
-            draw()
-        except Exception:  # whatever a front end does wrong, the query is worth more than its bar
-            self._silent = True
+        self._drawn = now
+        self._surface.draw([row.line() for row in self._rows])
 
-    def _draw(self, line: str, share: float, stage: Stage) -> None:
-        raise NotImplementedError
+    def stop(self) -> None:
+        """Interrupt every report at its next word."""
+        self._stopped.set()
 
-    def _finish(self, line: str, *, failed: bool) -> None:
-        raise NotImplementedError
+    def close(self) -> None:
+        """Leave the last line of every report behind."""
+        last = [row.last or f"■ {row.name} · stopped" for row in self._rows]
+        self._surface.finish(last, failed=any(row.failed for row in self._rows))
 
 
-class _Notebook(_Live):
-    """A bar in a notebook's output, replaced at the end through the same display id."""
+class _Row:
+    """One report of a panel."""
 
-    def __init__(self, *, live: bool = True, clock: Callable[[], float] = time.monotonic) -> None:
-        super().__init__(live=live, clock=clock)
+    def __init__(self, name: str, stopped: threading.Event) -> None:
+        self.name = name
+        self.last = ""
+        self.failed = False
+        self.is_slow = False
+        self._stopped = stopped
+        self._lock = threading.Lock()
+        self._meter = _Meter()
+
+    def __call__(self, progress: Progress, /) -> None:
+        if self._stopped.is_set():
+            # The Stop button reaches the main thread only; this is how it goes on to the threads that work.
+            raise KeyboardInterrupt
+        with self._lock:
+            self._meter.take(progress)
+            self.is_slow |= not progress.cached and progress.stage not in (Stage.READING, Stage.DONE)
+
+    def close(self, error: BaseException | None = None, note: str = "") -> None:
+        with self._lock:
+            self.failed = error is not None
+            self.last = last_line(self._meter.seen, error, note, self.name)
+
+    def line(self) -> _Line:
+        with self._lock:
+            if self.last:
+                return _Line(self.last, self._meter.share, "danger" if self.failed else "success")
+            line = self._meter.line()
+            return _Line(f"{self.name} · {line.words}", line.share, line.style)
+
+
+class _Output:
+    """A bar a report in a notebook's output, replaced at the end through the same display id."""
+
+    def __init__(self) -> None:
         self._handle: Any = None
-        self._bar: Any = None
-        self._words: Any = None
         self._box: Any = None
+        self._bars: list[Any] = []
+        self._words: list[Any] = []
 
-    def _draw(self, line: str, share: float, stage: Stage) -> None:
+    def draw(self, lines: Sequence[_Line]) -> None:
         if self._handle is None:
-            self._open(line)
+            self._open(lines)
         elif self._box is None:
-            self._handle.update(static_bundle(line), raw=True)
-        if self._box is not None:
-            self._bar.value = share
-            self._bar.bar_style = "info" if stage in (Stage.SUBMITTING, Stage.WAITING, Stage.FOLLOWING) else ""
-            self._words.value = escape(line)
+            self._handle.update(static_bundle(*(line.words for line in lines)), raw=True)
+        for line, bar, words in zip(lines, self._bars, self._words, strict=False):
+            bar.value = line.share
+            bar.bar_style = line.style
+            words.value = escape(line.words)
 
-    def _open(self, line: str) -> None:
-        bundle = static_bundle(line)
+    def finish(self, lines: Sequence[str], *, failed: bool) -> None:
+        if failed and len(self._bars) == 1:
+            self._bars[0].bar_style = "danger"
+        bundle = static_bundle(*lines)
+        if self._handle is not None:
+            self._handle.update(bundle, raw=True)
+        elif any(lines):
+            _display(bundle)
+        for widget in (self._box, *getattr(self._box, "children", ()), *self._bars, *self._words):
+            if widget is not None:
+                widget.close()
+
+    def _open(self, lines: Sequence[_Line]) -> None:
+        bundle = static_bundle(*(line.words for line in lines))
         try:
-            self._build()
+            self._build(len(lines))
             # A front end without widgets shows the words; the HTML stays away, or some would prefer it to the bar.
             bundle = {VIEW_MIME: self._box._repr_mimebundle_()[VIEW_MIME], TEXT_MIME: bundle[TEXT_MIME]}
         except Exception:  # no ipywidgets, or one that does not fit this front end: words do
             self._box = None
+            self._bars, self._words = [], []
         self._handle = _display(bundle)
 
-    def _build(self) -> None:
+    def _build(self, count: int) -> None:
         import ipywidgets
 
         toolkit: Any = ipywidgets  # it comes without types
         room = toolkit.Layout(width="220px", flex="0 0 auto")
-        self._bar = toolkit.FloatProgress(value=0.0, min=0.0, max=1.0, layout=room)
-        self._words = toolkit.HTML()
-        self._box = toolkit.HBox([self._bar, self._words])
-
-    def _finish(self, line: str, *, failed: bool) -> None:
-        if self._bar is not None and failed:
-            self._bar.bar_style = "danger"
-        if self._handle is not None:
-            self._handle.update(static_bundle(line), raw=True)
-        elif line:
-            _display(static_bundle(line))
-        for widget in (self._box, self._bar, self._words):
-            if widget is not None:
-                widget.close()
+        self._bars = [toolkit.FloatProgress(value=0.0, min=0.0, max=1.0, layout=room) for _ in range(count)]
+        self._words = [toolkit.HTML() for _ in range(count)]
+        rows = [toolkit.HBox(pair) for pair in zip(self._bars, self._words, strict=True)]
+        self._box = rows[0] if count == 1 else toolkit.VBox(rows)
 
 
-class _Terminal(_Live):
-    """One line, written over in a terminal; in a log only its last state."""
+class _Terminal:
+    """One line, written over in a terminal; in a log only what stays."""
 
-    def __init__(self, stream: TextIO, *, live: bool, clock: Callable[[], float] = time.monotonic) -> None:
-        super().__init__(live=live, clock=clock)
+    def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._written = 0
 
-    def _draw(self, line: str, share: float, stage: Stage) -> None:
+    def draw(self, lines: Sequence[_Line]) -> None:
         width = shutil.get_terminal_size().columns - 1
-        text = f"insights {line}"
+        going = [line.words for line in lines if line.style not in ("danger", "success")]
+        ended = f"{len(lines) - len(going)} of {len(lines)} done · " if len(lines) > 1 else ""
+        text = f"insights {ended}{going[0] if going else ''}"
         text = text if len(text) <= width else text[: width - 1] + "…"
         self._stream.write("\r" + text.ljust(self._written))
         self._stream.flush()
         self._written = len(text)
 
-    def _finish(self, line: str, *, failed: bool) -> None:
+    def finish(self, lines: Sequence[str], *, failed: bool) -> None:
         wipe = "\r" + " " * self._written + "\r" if self._written else ""
-        self._stream.write(wipe + (f"insights {line}\n" if line else ""))
+        self._stream.write(wipe + "".join(f"insights {line}\n" for line in lines if line))
         self._stream.flush()
 
 

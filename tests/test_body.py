@@ -173,3 +173,24 @@ def test_any_text_is_parsed_or_refused_in_our_words(text: str) -> None:
     """Law: only a QueryError ever comes out of the parser."""
     with suppress(QueryError):
         assert isinstance(parse_json(text), dict)
+
+
+def test_fields_under_a_misspelt_event_are_checked_too() -> None:
+    """A slip in an event's name hides no slip below it: fields and filters are checked against the nearest event."""
+    problems = check_body(
+        {
+            "timestamp": {"$gte": "2026-11-13T00:00:00Z", "$lte": "2026-11-20T00:00:00Z"},
+            "data": {"DtmfEvnt": {"fields": ["SessionId", "ErorReason"]}, "Zzz": {"fields": ["whatever"]}},
+            "filters": {"DtmfEvnt": {"FlowId": {"eq": "x"}, "FlowNme": {"$eq": "x"}}},
+        },
+        DOCUMENTED,
+    )
+    assert [problem.split(":")[0] for problem in problems] == [
+        "data.DtmfEvnt",
+        "data.DtmfEvnt.fields[1]",
+        "data.Zzz",
+        "filters.DtmfEvnt",
+        "filters.DtmfEvnt.FlowId",
+        "filters.DtmfEvnt",
+    ]
+    assert 'DtmfEvent has no field "ErorReason". Did you mean "ErrorReason"?' in problems[1]

@@ -20,6 +20,8 @@ PROMISED = {
     "clear_cache",
     "configure",
     "demo",
+    "gather",
+    "info",
     "jobs",
     "load_ipython_extension",
     "query",

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from insights_nb import widgets
+from insights_nb import widgets, wording
 from insights_nb.errors import BusyError
 from insights_nb.progress import Progress, Stage
 from tests.kernel import executed
@@ -65,113 +65,6 @@ def downloading(share: float, elapsed: float, **more: Any) -> Progress:
     )
 
 
-@pytest.mark.parametrize(
-    ("count", "text"),
-    [
-        (0, "0 B"),
-        (999, "999 B"),
-        (1000, "1.0 kB"),
-        (48_240_000, "48.2 MB"),
-        (999_600, "1.0 MB"),
-        (482_400_000, "482 MB"),
-        (1e12, "1.0 TB"),
-        (2.5e15, "2,500.0 TB"),
-    ],
-)
-def test_sizes_read_well(count: float, text: str) -> None:
-    """A size has a decimal unit and about three digits."""
-    assert widgets.human_bytes(count) == text
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (-1, "0.0 s"),
-        (0.42, "0.4 s"),
-        (9.96, "10 s"),
-        (59.4, "59 s"),
-        (59.6, "1 min 00 s"),
-        (185, "3 min 05 s"),
-        (7620, "2 h 07 min"),
-        (86400, "24 h 00 min"),
-        (200_000, "2 d 07 h"),
-    ],
-)
-def test_lengths_of_time_read_well(seconds: float, text: str) -> None:
-    """A length of time has at most two units."""
-    assert widgets.human_seconds(seconds) == text
-
-
-def test_a_wait_says_how_long_and_for_what() -> None:
-    """The line of a wait has the stage, the seconds, the report and the note."""
-    waiting = Progress(Stage.RUNNING, elapsed=42, report_id=REPORT, note="picked up")
-    assert widgets.stage_line(waiting) == "running on the service · 42 s · report ae9f1c22… · picked up"
-
-
-def test_a_download_says_how_much_is_left() -> None:
-    """The line of a download has percent, file, bytes, rate and time left."""
-    line = widgets.stage_line(downloading(0.25, 3, shards_done=1), rate=50_000)
-    assert line == "downloading · 25 % · file 2 of 4 · 250 kB of 1.0 MB · 50.0 kB/s · 15 s left"
-
-
-def test_a_download_of_unknown_size_says_what_is_here() -> None:
-    """Without a total there is no percent and no time left."""
-    assert (
-        widgets.stage_line(Progress(Stage.DOWNLOADING, bytes_done=2000), rate=10.0) == "downloading · 2.0 kB · 10 B/s"
-    )
-
-
-def test_the_summary_of_a_fetched_report() -> None:
-    """The last line has shape, size, seconds and report."""
-    assert widgets.summary_line(DONE) == "212,345 rows × 9 columns · 3.1 MB in 4 files · 12 s · report ae9f1c22…"
-
-
-def test_the_summary_of_a_cached_report() -> None:
-    """A frame from the cache says its age and how to fetch it anew."""
-    cached = Progress(Stage.DONE, elapsed=0.2, shards=1, bytes_total=50, rows=1, columns=2, cached=True, age=300)
-    assert widgets.summary_line(cached) == (
-        "1 rows × 2 columns · 50 B in 1 file · 0.2 s · "
-        "from the cache, fetched 5 min 00 s ago; refresh=True fetches it anew"
-    )
-
-
-def test_a_missing_shard_is_loud() -> None:
-    """Fewer files than the report lists show in the summary."""
-    assert "in 3 of 4 files" in widgets.summary_line(Progress(Stage.DONE, shards=4, shards_done=3, bytes_total=1))
-
-
-def test_a_failure_keeps_class_and_first_line() -> None:
-    """The last line of a failure has the class and the first line of the message, not the hint."""
-    assert (
-        widgets.failure_line(BusyError("both slots taken\nand more", "Wait.")) == "failed: BusyError: both slots taken"
-    )
-    assert widgets.failure_line(ValueError()) == "failed: ValueError"
-
-
-def test_every_last_line_has_a_sign_and_words() -> None:
-    """Result, failure and interrupt differ in sign and in words, so no colour is needed."""
-    note = "stopped waiting; still running on the service as ae9f…; run the cell again to pick it up"
-    assert widgets.last_line(DONE, None, "").startswith("✓ 212,345 rows")
-    assert widgets.last_line(DONE, BusyError("no"), "").startswith("✗ failed: BusyError")
-    assert widgets.last_line(None, KeyboardInterrupt(), note) == f"■ {note}"
-    assert widgets.last_line(None, KeyboardInterrupt(), "") == "■ stopped"
-    assert widgets.last_line(None, None, "") == ""
-
-
-def test_the_static_line_is_escaped() -> None:
-    """Words of the service cannot become markup."""
-    bundle = widgets.static_bundle("<script>alert(1)</script> & co")
-    assert "<script>" not in bundle["text/html"]
-    assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; co" in bundle["text/html"]
-
-
-def test_control_characters_do_not_reach_a_terminal() -> None:
-    """Escape sequences and line ends in a note become blanks."""
-    line = widgets.stage_line(Progress(Stage.RUNNING, note="a\x1b[2Jb\r\nc\x9bd"))
-    assert line.isprintable()
-    assert line.endswith("a [2Jb c d")
-
-
 @given(
     st.lists(
         st.tuples(
@@ -191,7 +84,7 @@ def test_figures_never_fall_and_never_pass_the_whole(steps: list[tuple[Stage, in
         shares.append(meter.share)
         counts.append(merged.bytes_done or 0)
         assert meter.rate is None or meter.rate > 0
-        assert widgets.stage_line(merged, meter.rate)
+        assert wording.stage_line(merged, meter.rate)
     assert shares == sorted(shares)
     assert counts == sorted(counts)
     assert shares[-1] <= 1
@@ -209,7 +102,7 @@ def test_bytes_from_an_earlier_attempt_are_no_part_of_the_rate() -> None:
 def test_updates_are_few_but_no_stage_is_missed() -> None:
     """The same stage is drawn at most four times a second, a new stage at once."""
     clock, stream = Ticks(), io.StringIO()
-    display = widgets._Terminal(stream, live=True, clock=clock)
+    display = widgets._Single(widgets._Terminal(stream), clock=clock)
     for step in range(100):
         clock.now = step / 100
         display(Progress(Stage.RUNNING, elapsed=clock.now))
@@ -221,7 +114,7 @@ def test_a_terminal_gets_one_line_written_over(monkeypatch: pytest.MonkeyPatch) 
     """Every line starts at the left edge and covers the one before; the last one stays."""
     monkeypatch.setenv("COLUMNS", "60")
     clock, stream = Ticks(), io.StringIO()
-    display = widgets._Terminal(stream, live=True, clock=clock)
+    display = widgets._Single(widgets._Terminal(stream), clock=clock)
     display(Progress(Stage.WAITING, note="x" * 100))
     display(Progress(Stage.RUNNING))
     display(DONE)
@@ -231,7 +124,7 @@ def test_a_terminal_gets_one_line_written_over(monkeypatch: pytest.MonkeyPatch) 
     assert long.endswith("…")
     assert len(short) == 59
     assert short.rstrip() == "insights running on the service · 0.0 s"
-    assert last == f"insights ✓ {widgets.summary_line(DONE)}\n"
+    assert last == f"insights ✓ {wording.summary_line(DONE)}\n"
 
 
 def test_a_log_gets_the_last_line_only(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,7 +136,7 @@ def test_a_log_gets_the_last_line_only(monkeypatch: pytest.MonkeyPatch) -> None:
     display(DONE)
     assert stream.getvalue() == ""
     display.close()
-    assert stream.getvalue() == f"insights ✓ {widgets.summary_line(DONE)}\n"
+    assert stream.getvalue() == f"insights ✓ {wording.summary_line(DONE)}\n"
 
 
 def test_none_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
@@ -270,32 +163,34 @@ def test_no_stream_at_all_is_fine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_bar_follows_the_download(shown: list[Handle]) -> None:
     """The widget's value is the share of bytes, and its words are the stage line."""
-    display = widgets._Notebook(clock=Ticks())
+    output = widgets._Output()
+    display = widgets._Single(output, clock=Ticks())
     display(Progress(Stage.RUNNING, note="a < b"))
-    assert display._bar.value == 0
-    assert display._words.value == "running on the service · 0.0 s · a &lt; b"
+    assert output._bars[0].value == 0
+    assert output._words[0].value == "running on the service · 0.0 s · a &lt; b"
     display(downloading(0.25, 1))
-    assert display._bar.value == 0.25
+    assert output._bars[0].value == 0.25
     assert len(shown) == 1
     assert set(shown[0].bundles[0]) == {widgets.VIEW_MIME, "text/plain"}
 
 
 def test_the_bar_is_replaced_by_one_line(shown: list[Handle]) -> None:
     """At the end the same display holds static HTML and text, and no widget."""
-    display = widgets._Notebook(clock=Ticks())
+    display = widgets._Single(widgets._Output(), clock=Ticks())
     display(Progress(Stage.RUNNING))
     display(DONE)
     display.close()
     assert len(shown) == 1
-    assert shown[0].bundles[-1] == widgets.static_bundle(f"✓ {widgets.summary_line(DONE)}")
+    assert shown[0].bundles[-1] == wording.static_bundle(f"✓ {wording.summary_line(DONE)}")
     assert set(shown[0].bundles[-1]) == {"text/html", "text/plain"}
 
 
 def test_a_failed_bar_turns_red_and_says_so(shown: list[Handle]) -> None:
     """On an error the bar has the danger style, and the line that replaces it has class and message."""
-    display = widgets._Notebook(clock=Ticks())
+    output = widgets._Output()
+    display = widgets._Single(output, clock=Ticks())
     display(Progress(Stage.RUNNING))
-    bar = display._bar
+    (bar,) = output._bars
     display.close(BusyError("both slots taken", "Wait."))
     assert bar.bar_style == "danger"
     assert "failed: BusyError: both slots taken" in shown[0].bundles[-1]["text/html"]
@@ -303,7 +198,7 @@ def test_a_failed_bar_turns_red_and_says_so(shown: list[Handle]) -> None:
 
 def test_a_cached_frame_flashes_no_bar(shown: list[Handle]) -> None:
     """What comes from the cache shows the line alone."""
-    display = widgets._Notebook(clock=Ticks())
+    display = widgets._Single(widgets._Output(), clock=Ticks())
     display(Progress(Stage.READING, cached=True))
     display(Progress(Stage.READING))
     display(Progress(Stage.DONE, rows=1, columns=1, cached=True, age=2.0))
@@ -326,7 +221,7 @@ def test_line_mode_shows_no_bar(shown: list[Handle], monkeypatch: pytest.MonkeyP
 def test_without_ipywidgets_words_do(shown: list[Handle], monkeypatch: pytest.MonkeyPatch) -> None:
     """Where ipywidgets cannot be imported the same display holds the stage as text."""
     monkeypatch.setitem(sys.modules, "ipywidgets", None)
-    display = widgets._Notebook(clock=Ticks())
+    display = widgets._Single(widgets._Output(), clock=Ticks())
     display(Progress(Stage.RUNNING))
     display(downloading(0.5, 1))
     display(DONE)
@@ -346,7 +241,7 @@ def test_a_failing_display_goes_silent(monkeypatch: pytest.MonkeyPatch) -> None:
         raise RuntimeError("no front end")
 
     monkeypatch.setattr(widgets, "_display", broken)
-    display = widgets._Notebook(clock=Ticks())
+    display = widgets._Single(widgets._Output(), clock=Ticks())
     display(Progress(Stage.RUNNING))
     display(downloading(0.5, 1))
     display(DONE)
@@ -361,7 +256,7 @@ def test_an_interrupt_is_not_swallowed(monkeypatch: pytest.MonkeyPatch) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(widgets, "_display", stopped)
-    display = widgets._Notebook(clock=Ticks())
+    display = widgets._Single(widgets._Output(), clock=Ticks())
     with pytest.raises(KeyboardInterrupt):
         display(Progress(Stage.RUNNING))
     monkeypatch.setattr(widgets, "_display", lambda bundle: SimpleNamespace(update=lambda *_, **__: None))
@@ -370,13 +265,90 @@ def test_an_interrupt_is_not_swallowed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_closed_display_stays_closed(shown: list[Handle]) -> None:
     """Observations and closings after the first close change nothing."""
-    display = widgets._Notebook(clock=Ticks())
+    display = widgets._Single(widgets._Output(), clock=Ticks())
     display(Progress(Stage.RUNNING))
     display.close(note="submitted")
     kept = list(shown[0].bundles)
     display(downloading(0.5, 1))
     display.close(BusyError("late"))
     assert shown[0].bundles == kept
+
+
+def test_a_panel_stacks_its_reports(shown: list[Handle]) -> None:
+    """Every report has a bar and words of its own in one display, which ends as one line each."""
+    clock = Ticks()
+    panel = widgets.Panel(["1/2 CallEvent", "2/2 DtmfEvent"], "widget", clock=clock)
+    one, two = panel.row(0), panel.row(1)
+    one(downloading(0.5, 1))
+    two(Progress(Stage.WAITING, note="2 of ours running"))
+    panel.draw()
+    output: Any = panel._surface._surface
+    assert [bar.value for bar in output._bars] == [0.5, 0.0]
+    assert output._words[0].value.startswith("1/2 CallEvent · downloading · 50 %")
+    assert output._words[1].value == "2/2 DtmfEvent · waiting for a slot · 0.0 s · 2 of ours running"
+    one(DONE)
+    one.close()
+    clock.now += 1
+    panel.draw()
+    assert output._words[0].value.startswith("✓ 1/2 CallEvent · 212,345 rows")
+    two.close(BusyError("both slots taken"))
+    panel.close()
+    assert len(shown) == 1
+    assert shown[0].bundles[-1]["text/plain"].splitlines() == [
+        f"insights ✓ 1/2 CallEvent · {wording.summary_line(DONE)}",
+        "insights ✗ 2/2 DtmfEvent · failed: BusyError: both slots taken",
+    ]
+
+
+def test_a_panel_of_cached_reports_flashes_no_bar(shown: list[Handle]) -> None:
+    """Where everything comes from the disk only the lines show."""
+    panel = widgets.Panel(["1/1 CallEvent"], "widget", clock=Ticks())
+    panel.row(0)(Progress(Stage.READING, cached=True))
+    panel.draw()
+    assert shown == []
+    panel.row(0)(Progress(Stage.DONE, rows=1, columns=1, cached=True))
+    panel.row(0).close()
+    panel.close()
+    assert [set(bundle) for bundle in shown[0].bundles] == [{"text/html", "text/plain"}]
+
+
+def test_a_panel_is_drawn_a_few_times_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often it is asked to draw, a terminal sees four lines a second, of what is still going on."""
+    monkeypatch.setenv("COLUMNS", "80")
+    stream, clock = io.StringIO(), Ticks()
+    monkeypatch.setattr(sys, "stderr", stream)
+    panel = widgets.Panel(["1/2 CallEvent", "2/2 DtmfEvent"], "text", clock=clock)
+    panel.row(0)(DONE)
+    panel.row(0).close()
+    for step in range(100):
+        clock.now = step / 100
+        panel.row(1)(Progress(Stage.RUNNING, elapsed=clock.now))
+        panel.draw()
+    drawn = stream.getvalue().split("\r")
+    assert len(drawn) == 1 + 4
+    assert drawn[1].rstrip() == "insights 1 of 2 done · 2/2 DtmfEvent · running on the service · 0.0 s"
+
+
+def test_a_stopped_panel_interrupts_at_the_next_word() -> None:
+    """The thread that works hears of the Stop button when it next says where it is."""
+    panel = widgets.Panel(["1/1 CallEvent"], "none")
+    panel.row(0)(Progress(Stage.RUNNING))
+    panel.stop()
+    with pytest.raises(KeyboardInterrupt):
+        panel.row(0)(Progress(Stage.RUNNING))
+
+
+def test_a_failing_panel_goes_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the front end raises, drawing and closing a panel return."""
+
+    def broken(bundle: object) -> None:
+        raise RuntimeError("no front end")
+
+    monkeypatch.setattr(widgets, "_display", broken)
+    panel = widgets.Panel(["1/1 CallEvent"], "widget", clock=Ticks())
+    panel.row(0)(Progress(Stage.RUNNING))
+    panel.draw()
+    panel.close()
 
 
 CELL = f"""

@@ -1,13 +1,17 @@
 """The notebooks run from top to bottom, and are committed as they ran: with pictures, without errors, small."""
 
+import base64
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import pytest
+from PIL import Image, ImageChops, ImageStat
 
-from tests.kernel import execute
+from insights_nb.sessions.plots import Plots
+from tests.kernel import execute, with_palette
 
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
 MOST_BYTES = 400_000
@@ -30,8 +34,8 @@ def kinds(notebook: Any) -> set[str]:
 
 
 def test_there_are_notebooks() -> None:
-    """The first notebook is there."""
-    assert "01_first_query" in [path.stem for path in NOTEBOOKS]
+    """The first query and the troubleshooter's story are there."""
+    assert {"01_first_query", "02_troubleshoot_a_flow"} <= {path.stem for path in NOTEBOOKS}
 
 
 @every_notebook
@@ -74,3 +78,31 @@ def test_a_notebook_opens_and_ends_with_words(path: Path) -> None:
     assert first.source.startswith("# ")
     assert last.cell_type == "markdown"
     assert "next" in last.source.lower()
+
+
+def test_the_troubleshooter_s_story_has_every_picture() -> None:
+    """The second notebook draws each chart a log has, and ends with what was found beside what was planted."""
+    cells = code_cells(read(NOTEBOOKS[0].with_name("02_troubleshoot_a_flow.ipynb")))
+    code = "\n".join(cell.source for cell in cells)
+    charts = [name for name in vars(Plots) if not name.startswith("_")]
+    assert [name for name in charts if f".plot.{name}(" not in code] == []
+    assert "found" in cells[-1].outputs[0]["data"]["text/plain"]
+    assert "service.truths" in cells[-1].source
+
+
+def test_committed_pictures_look_the_same_and_are_smaller() -> None:
+    """A chart keeps its size and its looks with few colours; one with transparent parts is left as it is."""
+    from matplotlib.figure import Figure
+
+    for transparent in (False, True):
+        drawn = io.BytesIO()
+        figure = Figure()
+        figure.subplots().bar([1, 2], [3, 4], hatch="//")
+        figure.savefig(drawn, transparent=transparent)
+        before = base64.b64encode(drawn.getvalue()).decode()
+        after = with_palette(before)
+        assert (after == before) == transparent
+        pair = [Image.open(io.BytesIO(base64.b64decode(one))).convert("RGB") for one in (before, after)]
+        assert pair[0].size == pair[1].size
+        assert max(ImageStat.Stat(ImageChops.difference(pair[0], pair[1])).mean) < 1
+        assert transparent or len(after) < len(before) / 2

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test long lint notebooks clean
+.PHONY: setup demo test peers long torture lint notebooks pictures clean
 
 setup: $(STAMP)
 
@@ -25,12 +25,24 @@ lint: setup
 test: lint
 	$(BIN)/python -m pytest
 
+# Other people's session tools, for the tests that hold ours against them; make test runs those where they are.
+peers: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo,dev,peers]'
+
 # The long forms of some tests: minutes, and figures to print.
 long: setup
 	$(BIN)/python -m pytest -m long -s
 
+# Kills, crashes, failing disks and Ctrl-C at every point, in their long form: half an hour, and a table of counts.
+torture: setup
+	$(BIN)/python benchmarks/torture.py
+
 notebooks: setup
 	$(BIN)/python -m jupyterlab notebooks
+
+# The README's pictures, from a real JupyterLab; needs Chromium.
+pictures: setup
+	$(BIN)/python -m tests.pictures docs
 
 clean:
 	rm -rf $(VENV) demo

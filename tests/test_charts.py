@@ -46,6 +46,7 @@ def log() -> SessionLog:
 def _no_figures_left() -> Iterator[None]:
     from matplotlib import pyplot
 
+    pyplot.close("all")
     yield
     pyplot.close("all")
 

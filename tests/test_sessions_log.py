@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from insights_nb.errors import FrameError
 from insights_nb.sessions import OutcomeRules, SessionLog, session_log
@@ -367,4 +368,4 @@ def test_frames_of_the_arrow_backend_give_the_same_tables() -> None:
         pd.testing.assert_frame_equal(getattr(one, name)(), getattr(two, name)(), obj=name)
     some = frame["SessionId"].iloc[0]
     pd.testing.assert_frame_equal(one.timeline(some), two.timeline(some))
-    assert two.plot.timeline(some).get_title(loc="left")
+    assert two.plot.timeline(some, ax=Figure().subplots()).get_title(loc="left")

@@ -159,7 +159,8 @@ def test_dwell_quantiles_equal_the_spec(name: str) -> None:
 
 def test_group_quantiles_are_duckdbs() -> None:
     """The quantiles are those of duckdb's quantile_cont, to the rounding of a microsecond."""
-    duckdb = pytest.importorskip("duckdb")
+    import duckdb
+
     _, log = made("exits per action")
     steps = log.steps()[["action", "dwell"]].astype({"action": "str"})
     steps["dwell"] = steps["dwell"].astype("int64")

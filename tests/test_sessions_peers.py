@@ -1,18 +1,21 @@
 """The second tier of oracles, where installed: pm4py and retentioneering count the same logs the same way.
 
-Neither is required or shipped (pm4py is AGPL-3.0, retentioneering brings a large tree): ``pip install pm4py
-retentioneering`` into a throwaway environment runs these. Both are fed whole logs without equal times inside a session,
-one row per step; what they and we count differently is said where it is.
+Neither is required or shipped (pm4py is AGPL-3.0, retentioneering brings a large tree): ``make peers`` installs them.
+Both are fed whole logs without equal times inside a session, one row per step; what they and we count differently is
+said where it is.
 """
 
 import os
 from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 import pandas as pd
 import pytest
 
 from insights_nb.sessions import SessionLog, session_log
+from tests.parts import require
 from tests.session_logs import DAY, demo_frame, fetched, make_log
 
 # retentioneering reports its use to a server unless told not to before it is imported.
@@ -38,9 +41,15 @@ def made(name: str) -> tuple[pd.DataFrame, SessionLog]:
     return frame[["SessionId", "ActionId", "TimeStamp"]], log
 
 
+def peer_package(name: str) -> Any:
+    """A peer's package, or the test skips (in CI: fails) for want of it."""
+    require(f"{name} (make peers)", find_spec(name) is not None)
+    return import_module(name)
+
+
 def pm4py_log(name: str) -> tuple[Any, Any]:
     """pm4py itself, and the log in its form: it is wrong on frames that are not sorted and renamed by itself."""
-    pm4py = pytest.importorskip("pm4py")
+    pm4py = peer_package("pm4py")
     frame, _ = made(name)
     plain = frame.assign(TimeStamp=frame["TimeStamp"].astype("datetime64[ns, UTC]")).astype(
         {"SessionId": object, "ActionId": object}
@@ -98,7 +107,7 @@ def test_rework_and_durations_are_pm4pys(name: str) -> None:
 
 def retentioneering_stream(name: str) -> Any:
     """The log as retentioneering's stream of events."""
-    peer = pytest.importorskip("retentioneering")
+    peer = peer_package("retentioneering")
     frame, _ = made(name)
     plain = pd.DataFrame(
         {

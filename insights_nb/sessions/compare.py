@@ -11,7 +11,7 @@ from insights_nb.errors import FrameError
 from .columns import BoolArray, IntArray, times, words
 from .intervals import newcombe, share
 from .ledger import Ledger
-from .overview import sessions_table, visit_pairs
+from .overview import sessions_table
 from .packed import distinct, tally
 from .steps import need_time
 from .transitions import find_moves
@@ -101,7 +101,7 @@ def _values(ledger: Ledger, table: pd.DataFrame, name: str) -> tuple[IntArray, I
     core = ledger.core
     everyone = np.arange(core.sessions)
     if name == "action":
-        keys = visit_pairs(ledger)
+        keys = ledger.pairs
         return keys // max(len(core.nodes), 1), keys % max(len(core.nodes), 1), list(core.nodes.label)
     if name == "transition":
         moves, count = find_moves(ledger, ends=False), max(len(core.nodes), 1)

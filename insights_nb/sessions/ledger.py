@@ -77,6 +77,13 @@ class Ledger:
         return np.append(self.visits.node, -1)[self.endings.last_visit].astype(np.int64)
 
     @cached_property
+    def pairs(self) -> IntArray:
+        """The distinct (session, node) pairs of all visits, as ``session * K + node``, sorted by session."""
+        first = np.flatnonzero(self.visits.nth == 1)
+        width = np.int64(max(len(self.core.nodes), 1))
+        return np.asarray(self.visits.code[first] * width + self.visits.node[first])
+
+    @cached_property
     def outcome(self) -> IntArray:
         """Outcome of each session, as a position in ``rules.names``."""
         (reason, reasons), (path, paths), last = self.reason, self.path, self.last_node

@@ -10,6 +10,7 @@ from .columns import NAT, BoolArray, IntArray, category, spans, times
 from .core import Core
 from .endings import VALUES
 from .ledger import Ledger
+from .packed import distinct
 from .prompts import prompt_kinds
 from .variants import group_paths, session_paths
 
@@ -94,9 +95,9 @@ def _entry_nodes(ledger: Ledger) -> IntArray:
 def _counts(ledger: Ledger) -> dict[str, npt.NDArray[np.int32]]:
     """The counted columns, in the table's order."""
     core, visits = ledger.core, ledger.visits
-    pairs = visit_pairs(ledger)
+    pairs = ledger.pairs
     flows = core.nodes.flow[pairs % max(len(core.nodes), 1)]
-    flow_pairs = np.unique((pairs // max(len(core.nodes), 1)) * (len(core.nodes.flows) + 1) + flows + 1)
+    flow_pairs = distinct((pairs // max(len(core.nodes), 1)) * (len(core.nodes.flows) + 1) + flows + 1)
     known_flow = flow_pairs % (len(core.nodes.flows) + 1) > 0
     no_input, no_match, errors = prompt_kinds(ledger)
     counts = {
@@ -112,13 +113,6 @@ def _counts(ledger: Ledger) -> dict[str, npt.NDArray[np.int32]]:
         "n_tied": core.count(core.tied),
     }
     return {name: _count(values) for name, values in counts.items()}
-
-
-def visit_pairs(ledger: Ledger) -> IntArray:
-    """The distinct (session, node) pairs of the log, as ``session * K + node``, sorted."""
-    visits = ledger.visits
-    keys = visits.code[visits.nth == 1] * np.int64(max(len(ledger.core.nodes), 1)) + visits.node[visits.nth == 1]
-    return np.sort(keys)
 
 
 def _longest_gaps(core: Core) -> IntArray:

@@ -79,18 +79,19 @@ def _any_row(ledger: Ledger, mask: BoolArray) -> BoolArray:
 def _entries(ledger: Ledger) -> tuple[Any, Any]:
     """Length of the last input of each visit, and its last ErrorReason."""
     core, visits = ledger.core, ledger.visits
-    length = pd.array([pd.NA] * len(visits), dtype="Int16")
-    keys = core.at("keys")
+    length, none = np.zeros(len(visits), dtype=np.int16), np.ones(len(visits), dtype=bool)
+    rows = np.flatnonzero(core.is_dtmf & (visits.of_row >= 0))
+    keys = core.at("keys", rows)
     if keys is not None:
-        text = keys.astype("str").str.strip()
-        size = text.str.len().to_numpy(dtype=float, na_value=0)
-        rows = np.flatnonzero((size > 0) & (visits.of_row >= 0))
-        length[visits.of_row[rows]] = np.minimum(size[rows], np.iinfo(np.int16).max).astype(np.int16)
+        size = keys.astype("str").str.strip().str.len().to_numpy(dtype=float, na_value=0)
+        rows, size = rows[size > 0], size[size > 0]
+        length[visits.of_row[rows]] = np.minimum(size, np.iinfo(np.int16).max)
+        none[visits.of_row[rows]] = False
     codes, words = core.words_at("error", np.ones(len(core.rows), dtype=bool))
     out = _none(visits.first)
     rows = np.flatnonzero((codes >= 0) & (visits.of_row >= 0))
     out[visits.of_row[rows]] = codes[rows]
-    return length, category(out, words)
+    return pd.arrays.IntegerArray(length, none), category(out, words)
 
 
 def find_sessions(core: Core, ids: Any, wanted_by: str) -> BoolArray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import replace
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -176,6 +177,8 @@ class SessionLog(Tables, Questions):
         >>> log.explore()
         <Explorer: 4 of 4 sessions>
         """
+        if not _PANEL:
+            import_module("insights_nb.accessor")  # which says what the panel is
         return _PANEL[-1](self, rows)
 
     def select(self, which: pd.Series[bool] | Iterable[Any] | str | None = None, /, **where: Any) -> SessionLog:

@@ -255,7 +255,8 @@ def suggested_window(ledger: Ledger) -> dict[str, str]:
     whole = np.flatnonzero(endings.completeness == VALUES.index("complete"))
     lengths = (core.last() - core.first())[whole]
     usual = int(group_quantiles(np.zeros(len(lengths), np.int64), lengths, 1, (0.995,))[0][0]) if len(lengths) else 0
-    longest = max(usual, ledger.reading.margin)
+    # The margin on top: a session counts as ended only when its last event lies that far before the window's end.
+    longest = usual + ledger.reading.margin
     low, high = window.low, window.high
     if endings.left_cut.any():
         epochs = core.epochs[endings.left_cut] if ledger.reading.epoch else np.zeros(0, dtype=np.int64)

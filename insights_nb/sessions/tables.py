@@ -208,7 +208,7 @@ class Tables:
         --------
         >>> from insights_nb.sessions.example import log
         >>> print(log.quality()["finding"]["sessions cut at the window's end"])
-        1 session may go on after your window; widen it to 2026-03-01T09:00:00Z – 2026-03-01T10:01:00Z
+        1 session may go on after your window; widen it to 2026-03-01T09:00:00Z – 2026-03-01T10:01:17Z
         """
         return quality_table(self.ledger)
 
@@ -230,13 +230,13 @@ class Tables:
         Notes
         -----
         The start is that of the earliest cut session by its id, less a minute; the end moves by the 99.5th
-        percentile of the duration of complete sessions, and at least by the margin.
+        percentile of the duration of complete sessions, and by the margin within which no end is certain.
 
         Examples
         --------
         >>> from insights_nb.sessions.example import log
         >>> log.suggest_window()
-        {'$gte': '2026-03-01T09:00:00Z', '$lte': '2026-03-01T10:01:00Z'}
+        {'$gte': '2026-03-01T09:00:00Z', '$lte': '2026-03-01T10:01:17Z'}
         """
         return suggested_window(self.ledger)
 

@@ -4,34 +4,37 @@
 >>> insights.query(events="ApplicationExitEvent", last="24h")  # doctest: +SKIP
 """
 
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-import insights_nb.accessor  # noqa: F401 - registers df.insights
-from insights_nb.catalog import Schema
-from insights_nb.connect import configure, demo
-from insights_nb.errors import (
-    ApiError,
-    AuthError,
-    BusyError,
-    CacheError,
-    ConfigError,
-    EmptyReportError,
-    FrameError,
-    HostKeyError,
-    InsightsError,
-    IntegrityError,
-    QueryError,
-    ReportError,
-    ReportFailedError,
-    ReportTimeoutError,
-    ReportTooLargeError,
-    TransferError,
-    UnknownReportError,
-)
-from insights_nb.inventory import cache_info, clear_cache, info, jobs
-from insights_nb.notebook import gather, query, schema, submit
-from insights_nb.report import Report
-from insights_nb.sessions import session_log
+import pandas as pd
+
+if TYPE_CHECKING:
+    from insights_nb.catalog import Schema
+    from insights_nb.connect import configure, demo
+    from insights_nb.errors import (
+        ApiError,
+        AuthError,
+        BusyError,
+        CacheError,
+        ConfigError,
+        EmptyReportError,
+        FrameError,
+        HostKeyError,
+        InsightsError,
+        IntegrityError,
+        QueryError,
+        ReportError,
+        ReportFailedError,
+        ReportTimeoutError,
+        ReportTooLargeError,
+        TransferError,
+        UnknownReportError,
+    )
+    from insights_nb.inventory import cache_info, clear_cache, info, jobs
+    from insights_nb.notebook import gather, query, schema, submit
+    from insights_nb.report import Report
+    from insights_nb.sessions import session_log
 
 __all__ = [
     "ApiError",
@@ -68,6 +71,50 @@ __all__ = [
     "unload_ipython_extension",
 ]
 __version__ = "0.1.0"
+
+# A name is fetched from its room when it is first used (PEP 562), so that an import costs little more than pandas'.
+_ROOMS = {
+    "accessor": "session_log",
+    "catalog": "Schema",
+    "connect": "configure demo",
+    "errors": (
+        "ApiError AuthError BusyError CacheError ConfigError EmptyReportError FrameError HostKeyError InsightsError "
+        "IntegrityError QueryError ReportError ReportFailedError ReportTimeoutError ReportTooLargeError TransferError "
+        "UnknownReportError"
+    ),
+    "inventory": "cache_info clear_cache info jobs",
+    "notebook": "gather query schema submit",
+    "report": "Report",
+}
+_HOME = {name: room for room, names in _ROOMS.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
+
+
+class _FirstUse:
+    """``df.insights`` until it is first looked at, when the accessor comes and takes this place."""
+
+    def __get__(self, frame: pd.DataFrame | None, kind: type) -> Any:
+        if vars(pd.DataFrame).get("insights") is self:
+            del pd.DataFrame.insights  # type: ignore[attr-defined]
+            import_module(f"{__name__}.accessor").register()
+        return getattr(kind if frame is None else frame, "insights")  # noqa: B009 - mypy knows no such attribute
+
+
+if "insights" not in vars(pd.DataFrame):
+    pd.DataFrame.insights = _FirstUse()  # type: ignore[attr-defined]
+else:
+    # A stranger's, which pandas warns of; or ours, before a reload.
+    import_module(f"{__name__}.accessor").register()
 
 
 def load_ipython_extension(ipython: Any) -> None:

@@ -122,8 +122,10 @@ def register() -> None:
     pandas warns when an accessor replaces an attribute. Replacing our own, as a reload does, is no cause for that,
     so ours is taken away first; a stranger's of the same name stays and gives pandas' warning.
     """
-    present = getattr(pd.DataFrame, "insights", None)
-    if getattr(present, "__module__", None) == __name__:
+    present = vars(pd.DataFrame).get("insights")
+    # Behind pandas' own wrapper, or the package's for the time before the first use.
+    made_by = getattr(getattr(present, "_accessor", present), "__module__", None)
+    if made_by in (__name__, "insights_nb"):
         delattr(pd.DataFrame, "insights")
     pd.api.extensions.register_dataframe_accessor("insights")(InsightsAccessor)
 

@@ -61,14 +61,24 @@ def decide(own: Job | None, queued: Job, others: Sequence[Job], is_alive: Callab
     return Verdict.SEND
 
 
-def post(account: Account, query: Query) -> Job:
+def post(account: Account, query: Query, *, refresh: bool = False) -> Job:
     """Send a query unless its report is already running, its slot is another's, or its last sending must settle.
+
+    Parameters
+    ----------
+    account : Account
+        Whose.
+    query : Query
+        What.
+    refresh : bool, default False
+        A report that is in the cache is no reason not to send.
 
     Returns
     -------
     Job
-        RUNNING or READY with an id; WAITING where no slot is free, with the service's refusal in ``messages`` where
-        it was asked; AMBIGUOUS (or INTENT, of a killed kernel) where an answer was lost and must settle.
+        RUNNING or READY with an id; DONE where it is in the cache by now; WAITING where no slot is free, with the
+        service's refusal in ``messages`` where it was asked; AMBIGUOUS (or INTENT, of a killed kernel) where an answer
+        was lost and must settle.
 
     Raises
     ------
@@ -81,6 +91,9 @@ def post(account: Account, query: Query) -> Job:
     with journal.admission():
         now = account.clock.now()
         own = _still_good(journal.load(query.digest), query, now)
+        if own is not None and own.state is State.DONE and not refresh and account.cache.find(query.digest, now):
+            # Published by another kernel since we looked.
+            return own
         others = [job for job in journal.jobs() if job.digest != query.digest]
         since = own.submitted if own is not None and own.state is State.WAITING else now
         queued = Job(query.digest, query.text, query.asked, State.WAITING, since, now)
@@ -117,8 +130,8 @@ def _send(account: Account, query: Query, queued: Job) -> Job:
             journal.remove(query.digest)
             raise
         unknown = journal.save(replace(intent, state=State.AMBIGUOUS), account.clock.now())
-        # Taken, but answered in a form we do not know, the next one would be answered so too.
-        if unknown.lost > RESUBMISSIONS or not error.temporary:
+        # Taken, but answered in a form we do not know: the next one would be answered so too.
+        if unknown.lost > RESUBMISSIONS or error.status in (200, 201):
             raise
         return unknown
     running = replace(intent, state=State.RUNNING, report_id=report_id, lost=0)

@@ -12,6 +12,7 @@
 A folder becomes an entry by one rename, after every shard was verified: a reader sees a whole report or none.
 """
 
+import errno
 import hashlib
 import secrets
 from collections.abc import Iterator, Sequence
@@ -29,6 +30,7 @@ FORM = 1
 VERSION = "v1"
 FRESH_SECONDS = 15 * 60.0
 SETTLED_SECONDS = 86400.0
+_DAMAGE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EIO, errno.ELOOP, errno.ESTALE})
 _TAG = b"Signature: 8a477f597d28d172789f06886806bc55\n# Reports fetched by insights_nb; they hold personal data.\n"
 
 
@@ -238,20 +240,31 @@ class Cache:
         Raises
         ------
         IntegrityError
-            A shard is not what was published.
+            A shard is not what was published, or gone.
         CacheError
-            The disk could not be read, or the entry is gone.
+            The disk said no, for a reason that is not the entry's.
         """
         with disk.disk_errors(self.folder):
             for path, shard in zip(entry.paths, entry.manifest.shards, strict=True):
                 digest = hashlib.sha256()
-                for block in disk.read_blocks(path):
-                    digest.update(block)
-                if digest.hexdigest() != shard.sha256:
-                    raise IntegrityError(
-                        f"{path} has changed on the disk since it was fetched.",
-                        "Nothing of it is used. Ask the query again; it is fetched anew.",
+                try:
+                    for block in disk.read_blocks(path):
+                        digest.update(block)
+                    trouble = (
+                        "" if digest.hexdigest() == shard.sha256 else "has changed on the disk since it was fetched"
                     )
+                except OSError as error:
+                    if error.errno not in _DAMAGE:
+                        raise
+                    trouble = f"cannot be read any more: {error.strerror}"
+                if trouble:
+                    raise IntegrityError(
+                        f"{path} {trouble}.", "Nothing of it is used. Ask the query again; it is fetched anew."
+                    )
+
+    def is_whole(self, entry: Entry) -> bool:
+        """Whether every shard is there as it was published, by a look at size and time of change."""
+        return _intact(entry)
 
     def quarantine(self, entry: Entry) -> None:
         """Put an entry that failed its check out of every reader's way, for a person to look at.

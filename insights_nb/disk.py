@@ -9,6 +9,7 @@ Functions raise plain ``OSError``; a caller wraps its work in :func:`disk_errors
 
 import errno
 import json
+import mmap
 import os
 import secrets
 import shutil
@@ -81,6 +82,17 @@ def read_blocks(path: Path, block: int = 1 << 18) -> Iterator[bytes]:
     with open(path, "rb", buffering=0, opener=_private) as file:
         while chunk := os.read(file.fileno(), block):
             yield chunk
+
+
+def map_file(path: Path) -> mmap.mmap:
+    """Return a file's bytes without reading them yet, refusing a symbolic link and an empty file (``OSError``).
+
+    The mapping outlives the file's name: what is removed meanwhile stays readable to whoever holds it.
+    """
+    with open(path, "rb", buffering=0, opener=_private) as file:
+        if not os.fstat(file.fileno()).st_size:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), str(path))
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 def write_all(fd: int, content: bytes | memoryview) -> None:

@@ -20,6 +20,8 @@
     ├── CacheError             the disk said no (full, read-only, not ours)
     └── FrameError             a file or frame lacks what the schema promises
 
+    Stopped                    the Stop button (a KeyboardInterrupt, so that no ``except Exception`` swallows it)
+
 A message says what happened and what it means; ``hint`` says what to do next. In a notebook the cell fails
 with those lines alone; ``%tb`` shows the whole traceback.
 """
@@ -48,14 +50,29 @@ class InsightsError(Exception):
         return f"{self.message}\n{self.hint}" if self.hint else self.message
 
     def _render_traceback_(self) -> list[str]:
-        """What IPython shows in place of a traceback: our lines alone, or the whole story when ``%tb`` asks.
+        return _rendered(self)
 
-        One text: IPython joins several with a line end or, in Plain mode, with nothing.
-        """
-        if _asked_by_tb_magic():
-            return ["".join(traceback.format_exception(self)).rstrip()]
-        notes: list[str] = getattr(self, "__notes__", [])
-        return ["\n".join([f"{type(self).__name__}: {self}", *notes])]
+
+class Stopped(KeyboardInterrupt):
+    """The Stop button, with what goes on on the service and how to pick it up; a cell shows that and no frames."""
+
+    def _render_traceback_(self) -> list[str]:
+        return _rendered(self)
+
+
+# What a kernel tells its front end: some know an interrupted cell by this name.
+Stopped.__name__ = KeyboardInterrupt.__name__
+
+
+def _rendered(error: BaseException) -> list[str]:
+    """What IPython shows in place of a traceback: our lines alone, or the whole story when ``%tb`` asks.
+
+    One text: IPython joins several with a line end or, in Plain mode, with nothing.
+    """
+    if _asked_by_tb_magic():
+        return ["".join(traceback.format_exception(error)).rstrip()]
+    notes: list[str] = getattr(error, "__notes__", [])
+    return ["\n".join([f"{type(error).__name__}: {error}", *notes])]
 
 
 def _asked_by_tb_magic() -> bool:

@@ -228,6 +228,8 @@ def _lost(caught: Exception, url: str, line: _Line) -> ApiError:
         hint = "Look at REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE in the environment."
     else:
         what = f"no connection to {host} ({type(root).__name__})."
+        if "SOCKS" in str(root):
+            hint = "A SOCKS proxy is set in the environment; it takes another package: pip install 'requests[socks]'."
     return ApiError(what, hint, temporary=True, sent=line.stood)
 
 

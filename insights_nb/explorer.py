@@ -230,7 +230,7 @@ class Explorer:
         events = one.timeline(session)
         events["offset"] = [clock_text(span, tenths=True) for span in events["offset"].dt.total_seconds()]
         events["gap"] = [seconds_text(span) if span == span else "" for span in events["gap"].dt.total_seconds()]
-        columns: list[str] = [name for name in EVENTS if not events[name].isna().all()]
+        columns: list[str] = [name for name in EVENTS if events[name].astype("str").fillna("").ne("").any()]
         rows = table_html(events.assign(action=events["action"].map(_plain)), columns, "No events.")
         widgets.chart.value, widgets.events.value, widgets.around.value = chart, rows, ""
         widgets.buttons["keep"].description = "Keep no more" if session in self.kept else "Keep"
@@ -282,7 +282,7 @@ class _Widgets:
             "left_with": choice("… left for any reason", "left_with"),
             "shortest": entry("from (s)", "85px"),
             "longest": entry("to (s)", "85px"),
-            "text": entry("part of the id", "150px"),
+            "text": entry("part of the id", "118px"),
             "order": self._kit.Dropdown(options=list(ORDERS), value="start", layout=self._room("110px")),
             "descending": self._kit.ToggleButton(description="↓", tooltip="largest first", layout=self._room("36px")),
         }
@@ -292,7 +292,7 @@ class _Widgets:
             return self._kit.Button(description=words, tooltip=hint, layout=self._room(width))
 
         return {
-            "reset": button("Reset", "70px", "take every filter off"),
+            "reset": button("Reset", "66px", "take every filter off"),
             "back": button("◀", "40px", "page back"),
             "on": button("▶", "40px", "next page"),
             "same": button("More like this", "130px", "sessions that took the same path"),

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from insights_nb.errors import Stopped
 from insights_nb.progress import Display
 from insights_nb.report import Report
 from insights_nb.widgets import Panel
@@ -90,7 +91,7 @@ def gather_parts(parts: Sequence[Part], progress: str, **reading: Any) -> None:
         panel.close()
     if stopped:
         # A fresh one: the frames of the old one hold the requests, and with them the token.
-        raise KeyboardInterrupt(_stopped(parts))
+        raise Stopped(_stopped(parts))
     _raise_first(parts)
 
 
@@ -120,5 +121,6 @@ def _raise_first(parts: Sequence[Part]) -> None:
         for part in failed[1:]:
             first.add_note(f"{part.name} failed too: {type(part.error).__name__}: {str(part.error).splitlines()[0]}")
         if kept := len(parts) - len(failed):
-            first.add_note(f"The other {kept} came through; asked again, they are read from the disk.")
+            which = "The other one came through; asked again, it is" if kept == 1 else f"{kept} came through; they are"
+            first.add_note(f"{which} read from the disk.")
     raise first

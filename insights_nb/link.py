@@ -116,22 +116,7 @@ class Link:
         """Close the connection; :meth:`session` makes a new one."""
         transport, sock = self._transport, self._socket
         self._session = self._channel = self._transport = self._socket = None
-        # Never the graceful way: on a stalled connection that would wait for another timeout. Shutting the
-        # socket down wakes the library's thread, which closing alone does not.
-        if sock is not None:
-            with suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
-        if transport is not None:
-            with suppress(Exception):
-                transport.close()
-                # It leaves the timer of a handshake that failed running.
-                transport.packetizer.complete_handshake()
-        if sock is not None:
-            with suppress(OSError):
-                sock.close()
-        if transport is not None and transport is not threading.current_thread():
-            with suppress(RuntimeError):
-                transport.join(2)
+        _close(transport, sock)
 
     def end(self) -> None:
         """Close the connection for good, waking the thread that waits on it."""
@@ -275,6 +260,10 @@ class Link:
         except paramiko.ssh_exception.IncompatiblePeer:
             self.hang_up()
             return None
+        finally:
+            if self._transport is not transport:
+                # Another thread hung up just before it began, and so closed nothing.
+                _close(transport, sock)
         return transport
 
     def _log_in(self, transport: "paramiko.Transport") -> None:
@@ -355,3 +344,24 @@ def _private_key(path: Path, secret: Secret | None) -> "paramiko.PKey":
         except Exception:
             reason = "sftp_password is not its pass phrase"
     raise TransferError(f"the key file {path} cannot be used: {reason}.", "Set another one: sftp_key_file.")
+
+
+def _close(transport: "paramiko.Transport | None", sock: socket.socket | None) -> None:
+    """Close a connection, and end the library's thread."""
+    # Never the graceful way: on a stalled connection that would wait for another timeout. Shutting the
+    # socket down wakes the library's thread, which closing alone does not.
+    if sock is not None:
+        with suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
+    if transport is not None:
+        with suppress(Exception):
+            transport.close()
+    if sock is not None:
+        with suppress(OSError):
+            sock.close()
+    if transport is not None and transport is not threading.current_thread():
+        with suppress(RuntimeError):
+            transport.join(2)
+        with suppress(Exception):
+            # It leaves the timer of a handshake that failed running.
+            transport.packetizer.complete_handshake()

@@ -1,7 +1,7 @@
 """What a notebook cell calls. Works the same in a script, without IPython."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,9 +17,10 @@ from insights_nb.account import Account
 from insights_nb.body import Body, read_body
 from insights_nb.catalog import Schema
 from insights_nb.connect import account_in_use
-from insights_nb.errors import InsightsError, QueryError
+from insights_nb.errors import InsightsError, QueryError, Stopped
 from insights_nb.gathering import Part, gather_parts
-from insights_nb.report import DtypeBackend, OnEmpty, Report
+from insights_nb.reading import DtypeBackend, chosen
+from insights_nb.report import OnEmpty, Report
 from insights_nb.spec import Events, Query, build_query
 from insights_nb.widgets import display_for
 from insights_nb.window import Length, Moment
@@ -38,6 +39,7 @@ def query(
     refresh: bool = False,
     timeout: float | None = None,
     progress: str = "auto",
+    columns: Sequence[str] | None = None,
     on_empty: OnEmpty = "raise",
     dtype_backend: DtypeBackend = None,
     profile: str | None = None,
@@ -71,6 +73,9 @@ def query(
         Seconds to wait for the service in all; twelve hours unless said.
     progress : {"auto", "widget", "text", "line", "none"}
         How to show progress.
+    columns : list of str, optional
+        Read only these of the fields asked for, in this order. It changes nothing of what is fetched and cached:
+        another call may read others without asking the service.
     on_empty : {"raise", "frame"}
         What to do when no rows match: raise, or return an empty frame with the right columns.
     dtype_backend : {"pyarrow"}, optional
@@ -101,18 +106,9 @@ def query(
     --------
     >>> insights.query(events={"ApplicationExitEvent": ["SessionId", "ExitReason"]}, last="24h")  # doctest: +SKIP
     """
-    return submit(
-        query,
-        events=events,
-        since=since,
-        until=until,
-        last=last,
-        where=where,
-        scope=scope,
-        refresh=refresh,
-        progress=progress,
-        profile=profile,
-    ).result(timeout, on_empty=on_empty, dtype_backend=dtype_backend)
+    return _submitted(profile, progress, refresh, columns, (query, events, since, until, last, where, scope)).result(
+        timeout, columns=columns, on_empty=on_empty, dtype_backend=dtype_backend
+    )
 
 
 def submit(
@@ -134,16 +130,25 @@ def submit(
     Returns
     -------
     Report
-        ``.id``, ``.query``, ``.status()``, and ``.result()``, which waits and returns the frame.
+        ``.id``, ``.query``, ``.status()``, and ``.result()``, which waits and returns the frame. For a report larger
+        than the memory, ``.scan()`` and ``.iter_chunks()``.
 
     Raises
     ------
     QueryError, ApiError, CacheError, ConfigError
         The query was not sent, or was refused.
     """
-    display_for(progress)  # a wrong mode is refused before anything is sent
+    return _submitted(profile, progress, refresh, None, (query, events, since, until, last, where, scope))
+
+
+def _submitted(
+    profile: str | None, progress: str, refresh: bool, columns: Sequence[str] | None, question: tuple[Any, ...]
+) -> Report:
+    """Start a query; whatever is wrong with the call is said before anything is sent."""
+    display_for(progress)
     account = account_in_use(profile)
-    asked = _checked(account, query, events, since, until, last, where, scope)
+    asked = _checked(account, *question)
+    chosen(asked.columns, columns)
     stopped = False
     try:
         return pipeline.submit(account, asked, refresh=refresh, show=partial(display_for, progress))
@@ -151,7 +156,7 @@ def submit(
         stopped = True
     assert stopped  # noqa: S101 - for the reader; only an interrupt comes here
     # A fresh one: the frames of the old one hold the request, and with it the token.
-    raise KeyboardInterrupt("stopped; what the service took is written down. Run the cell again to pick it up.")
+    raise Stopped("stopped; what the service took is written down. Run the cell again to pick it up.")
 
 
 def gather(

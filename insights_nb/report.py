@@ -11,48 +11,37 @@
 Nothing is asked twice: a killed kernel's report is picked up by whoever asks the same question next.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import pandas as pd
 
-from insights_nb import disk, memory
+from insights_nb import memory
 from insights_nb.account import Account
 from insights_nb.admission import post
-from insights_nb.cache import Entry, Manifest, expiry
+from insights_nb.cache import Entry
 from insights_nb.catalog import type_of
-from insights_nb.errors import (
-    CacheError,
-    EmptyReportError,
-    IntegrityError,
-    ReportTooLargeError,
-    UnknownReportError,
-)
+from insights_nb.errors import CacheError, EmptyReportError, IntegrityError, ReportTooLargeError, Stopped
 from insights_nb.frame import read_frame
 from insights_nb.journal import Job, State
 from insights_nb.progress import Display, Silence, Stage
+from insights_nb.pursuit import Pursuit
+from insights_nb.reading import DtypeBackend, Rows, chosen
 from insights_nb.spec import Query
-from insights_nb.transfer import fetch_shards
-from insights_nb.upkeep import evict, sweep
-from insights_nb.waiting import (
-    EMPTY,
-    WAIT_SECONDS,
-    settle,
-    timed_out,
-    wait_for_completion,
-    wait_for_location,
-    wait_for_slot,
-)
-from insights_nb.watch import SLICE_SECONDS, Watch
+from insights_nb.waiting import EMPTY, WAIT_SECONDS, settle
+from insights_nb.watch import Watch
 from insights_nb.window import api_form
 
-MISSING_SECONDS = 60.0
+if TYPE_CHECKING:
+    from pyarrow.dataset import Dataset
 
-DtypeBackend = Literal["pyarrow"] | None
+ATTEMPTS = 10  # of reading an entry that other kernels keep removing
+
 OnEmpty = Literal["raise", "frame"]
+
+_T = TypeVar("_T")
 
 
 class Report:
@@ -72,24 +61,18 @@ class Report:
         show: Callable[[], Display] = Silence,
     ) -> None:
         self._account = account
-        self._job = job
-        self._entry = entry
-        self._refresh = refresh
-        self._damaged: Manifest | None = None
-        self._sole = True
+        self._pursuit = Pursuit(account, query, job, entry, refresh)
         self.show = show
         self.query = query
 
     @property
     def id(self) -> str:
         """The service's id; empty while the query waits for a slot."""
-        if self._entry is not None:
-            return self._entry.manifest.report_id
-        return self._job.report_id if self._job else ""
+        return self._pursuit.id
 
     def __repr__(self) -> str:
         start, end = self.query.window
-        state = "on disk" if self._entry else f"as {self.id}" if self.id else "waiting for a slot"
+        state = "on disk" if self._pursuit.entry else f"as {self.id}" if self.id else "waiting for a slot"
         return f"<insights report {state}: {api_form(start)} to {api_form(end)}, {', '.join(self.query.body['data'])}>"
 
     def status(self) -> str:
@@ -100,7 +83,7 @@ class Report:
         ApiError
             The service cannot be asked.
         """
-        if self._entry is not None:
+        if self._pursuit.entry is not None:
             return "on disk"
         return self._account.client.status(self.id).word if self.id else Stage.WAITING.value
 
@@ -108,6 +91,7 @@ class Report:
         self,
         timeout: float | None = None,
         *,
+        columns: Sequence[str] | None = None,
         on_empty: OnEmpty = "raise",
         dtype_backend: DtypeBackend = None,
     ) -> pd.DataFrame:
@@ -117,6 +101,8 @@ class Report:
         ----------
         timeout : float or None
             Seconds to wait for the service in all; None means twelve hours.
+        columns : sequence of str or None
+            Read only these of the columns asked for, in this order.
         on_empty : {"raise", "frame"}
             What to do when no rows matched.
         dtype_backend : {"pyarrow"} or None
@@ -136,41 +122,140 @@ class Report:
         EmptyReportError, ReportFailedError, BusyError, ApiError, TransferError, CacheError, FrameError
             As their names say.
         """
+        only = chosen(self.query.columns, columns)
+
+        def read(watch: Watch) -> pd.DataFrame:
+            try:
+                return self._using(watch, lambda entry, cached: self._read(entry, watch, cached, only, dtype_backend))
+            except EmptyReportError:
+                if on_empty == "raise":
+                    raise
+            types = {column: type_of(column) for column in self.query.columns}
+            frame = read_frame([], self.query.columns, types, dtype_backend=dtype_backend, only=only)
+            return self._told(frame, None, watch, False)
+
+        return self._shown(timeout, read)
+
+    def scan(self, timeout: float | None = None) -> "Dataset":
+        """Wait for the report and return its rows as a lazy dataset, for reports larger than the memory.
+
+        The rows stay on disk, in a columnar copy that is written now where there is none (compressed, about a
+        third of the CSV, if that is over 2 GiB). duckdb and polars take the dataset as it is and read only the
+        columns and rows they need.
+
+        Parameters
+        ----------
+        timeout : float or None
+            As in :meth:`result`.
+
+        Returns
+        -------
+        pyarrow.dataset.Dataset
+            Columns as asked: STRING → large_string, INTEGER → int64, BOOLEAN → bool, TIMESTAMP →
+            timestamp[us, UTC]. It is good until the cache lets the report go.
+
+        Raises
+        ------
+        EmptyReportError, CacheError, and others
+            As :meth:`result`.
+
+        Examples
+        --------
+        >>> rows = insights.submit(events="ApplicationExitEvent", last="30d").scan()  # doctest: +SKIP
+        >>> duckdb.sql("SELECT ExitReason, count(*) FROM rows GROUP BY ALL")  # doctest: +SKIP
+        >>> polars.scan_pyarrow_dataset(rows).group_by("ExitReason").len().collect()  # doctest: +SKIP
+        """
+        return self._shown(
+            timeout,
+            lambda watch: self._using(
+                watch, lambda entry, cached: self._done(self._rows(entry, cached).dataset(), entry, watch, cached)
+            ),
+        )
+
+    def iter_chunks(
+        self,
+        rows: int = 1_000_000,
+        timeout: float | None = None,
+        *,
+        columns: Sequence[str] | None = None,
+        dtype_backend: DtypeBackend = None,
+    ) -> Iterator[pd.DataFrame]:
+        """Wait for the report and return an iterator over its rows, a frame at a time, in bounded memory.
+
+        Parameters
+        ----------
+        rows : int, default 1,000,000
+            Rows of each frame; the last has what is left.
+        timeout, columns, dtype_backend
+            As in :meth:`result`.
+
+        Returns
+        -------
+        iterator of DataFrame
+            As :meth:`result` returns it, piece by piece: the index goes on from one to the next. No row is handed
+            out before all of the report was checked.
+
+        Raises
+        ------
+        ValueError
+            ``rows`` is less than one.
+        EmptyReportError, CacheError, and others
+            As :meth:`result`.
+        """
+        if rows < 1:
+            raise ValueError("rows must be at least 1")
+        only = chosen(self.query.columns, columns)
+
+        def begin(entry: Entry, cached: bool) -> Iterator[pd.DataFrame]:
+            return self._rows(entry, cached).chunks(rows, only, dtype_backend)
+
+        return self._shown(
+            timeout,
+            lambda watch: self._using(
+                watch, lambda entry, cached: self._done(begin(entry, cached), entry, watch, cached)
+            ),
+        )
+
+    def _shown(self, timeout: float | None, work: Callable[[Watch], _T]) -> _T:
+        """Do some work with the display open, and close it as the work ended."""
         display = self.show()
         watch = Watch(self._account.clock, display, WAIT_SECONDS if timeout is None else timeout)
         try:
-            frame = self._frame(watch, on_empty, dtype_backend)
+            outcome = work(watch)
         except BaseException as error:
             failure = error
         else:
             display.close()
-            return frame
+            return outcome
         if isinstance(failure, KeyboardInterrupt):
             # A fresh one: the frames of the old one hold the request, and with it the token.
-            failure = KeyboardInterrupt(self._stopped())
+            failure = Stopped(self._stopped())
         display.close(failure, self._stopped())
         try:
             raise failure
         finally:
             del failure  # it holds this frame, which holds it
 
-    def _frame(self, watch: Watch, on_empty: OnEmpty, dtype_backend: DtypeBackend) -> pd.DataFrame:
-        kept = self._entry
-        if kept is not None:
+    def _using(self, watch: Watch, use: Callable[[Entry, bool], _T]) -> _T:
+        """Use the entry on disk; where there is none, or none that is sound, obtain it first."""
+        for attempt in range(ATTEMPTS):
+            kept = self._pursuit.entry
+            entry = kept or self._pursuit.obtain(watch)
             try:
-                self._account.cache.check(kept)
-                return self._read(kept, watch, True, on_empty, dtype_backend)
-            except (IntegrityError, CacheError):
+                return use(entry, kept is not None)
+            except (IntegrityError, CacheError) as error:
+                # What was verified just now has not rotted, and a disk that says no does so to the next one, too.
+                sound = kept is None or isinstance(error, CacheError)
+                if (sound and self._account.cache.is_whole(entry)) or attempt == ATTEMPTS - 1:
+                    raise
                 # It rotted on the disk, or another kernel removed it: out of the way with it, and fetch it anew.
-                self._account.cache.quarantine(kept)
-                self._entry, self._damaged = None, kept.manifest
-        try:
-            entry = self._obtain(watch)
-        except EmptyReportError:
-            if on_empty == "raise":
-                raise
-            return self._read(None, watch, False, on_empty, dtype_backend)
-        return self._read(entry, watch, False, on_empty, dtype_backend)
+                self._pursuit.give_up(entry)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _rows(self, entry: Entry, cached: bool) -> Rows:
+        account = self._account
+        cap, now = account.settings.cache_max_bytes, account.clock.now()
+        return Rows(account.cache, entry, self.query.columns, cap, now, fresh=not cached)
 
     def _stopped(self) -> str:
         """What an interrupted user needs to know."""
@@ -178,104 +263,28 @@ class Report:
             return "stopped waiting; the query has no slot on the service yet. Run the cell again to go on."
         return f"stopped waiting; report {self.id} is still running on the service. Run the cell again to pick it up."
 
-    def _obtain(self, watch: Watch) -> Entry:
-        """The published entry: by driving the report ourselves, or by waiting for the kernel that does."""
-        account = self._account
-        with self._driving(watch) as self._sole:
-            wanted = self.id if self._refresh else ""
-            found = account.cache.find(self.query.digest, account.clock.now(), wanted)
-            if found is None:
-                found = self._fetched_again(watch) or self._pursued(watch)
-        self._entry = found
-        return found
-
-    def _pursued(self, watch: Watch) -> Entry:
-        """The entry of a report we see through ourselves."""
-        self._job = self._job or wait_for_slot(self._account, self.query, watch)
-        wait_for_completion(self._account, self._job, watch)
-        return self._fetch(self._job, watch)
-
-    def _fetched_again(self, watch: Watch) -> Entry | None:
-        """The files of a damaged entry once more, where the service and the file server still have them."""
-        damaged = self._damaged
-        if damaged is None:
-            return None
-        job = Job(damaged.digest, damaged.text, self.query.asked, State.READY, damaged.submitted, 0, damaged.report_id)
-        with suppress(UnknownReportError, IntegrityError):
-            return self._fetch(job, watch)
-        return None
-
-    @contextmanager
-    def _driving(self, watch: Watch) -> Iterator[bool]:
-        """Hold the right to drive the report; yields whether every other kernel is kept out."""
-        driver = self._account.journal.driver(self.query.digest)
-        try:
-            while not driver.try_acquire():
-                watch.tell(stage=Stage.FOLLOWING, report_id=self.id or None)
-                if not watch.pause(SLICE_SECONDS):
-                    raise timed_out(self.id, "another kernel still works on it")
-            yield driver.is_sole
-        finally:
-            driver.release()
-
-    def _fetch(self, job: Job, watch: Watch) -> Entry:
-        """Fetch and verify every shard, then publish them as one entry."""
-        account = self._account
-        remote = wait_for_location(account, job, watch)
-        access = account.access()
-        watch.tell(stage=Stage.DOWNLOADING, shards=len(remote), shards_done=0, report_id=job.report_id)
-        staging = account.cache.staging(self.query.digest)
-
-        def observe(done: int, received: int, total: int) -> None:
-            watch.tell(stage=Stage.DOWNLOADING, shards_done=done, bytes_done=received, bytes_total=total)
-
-        until = watch.elapsed() + MISSING_SECONDS
-        while True:
-            leftovers = account.cache.leftovers(self.query.digest, staging)
-            try:
-                facts = fetch_shards(access, remote, staging, observe=observe, adopt=leftovers)
-                break
-            except IntegrityError as error:
-                # A file server behind the service may show a listed file a little later.
-                if not error.missing or watch.elapsed() > until or not watch.pause(2.0):
-                    raise
-            remote = wait_for_location(account, job, watch)
-        now = account.clock.now()
-        manifest = Manifest(
-            digest=self.query.digest,
-            text=self.query.text,
-            report_id=job.report_id,
-            submitted=job.submitted,
-            fetched=now,
-            expires=expiry(self.query.window[1], job.submitted, now),
-            shards=(),
-        )
-        entry = account.cache.publish(staging, manifest, facts, sweep=self._sole)
-        settle(account, job, State.DONE)
-        # What cannot be tidied up now is with the next report; this one is there.
-        with suppress(CacheError):
-            evict(account.cache, account.settings.cache_max_bytes, entry, now)
-            sweep(account.cache, now)
-            account.journal.prune(now)
-        return entry
-
     def _read(
-        self, entry: Entry | None, watch: Watch, cached: bool, on_empty: OnEmpty, dtype_backend: DtypeBackend
+        self, entry: Entry, watch: Watch, cached: bool, only: Sequence[str] | None, dtype_backend: DtypeBackend
     ) -> pd.DataFrame:
-        """Read an entry, or nothing at all, into a frame that says where it came from."""
-        paths: list[Path] = entry.paths if entry else []
-        manifest = entry.manifest if entry else None
-        size = manifest.size if manifest else 0
-        if manifest:
-            self._require_memory(manifest, paths[0].parent if paths else Path())
-        watch.tell(stage=Stage.READING, report_id=self.id or None, shards=len(paths), bytes_total=size, cached=cached)
-        types = {column: type_of(column) for column in self.query.columns}
-        rows = manifest.rows if manifest else 0
-        with disk.disk_errors(self._account.cache.folder):
-            frame = read_frame(paths, self.query.columns, types, dtype_backend=dtype_backend, rows=rows)
-        if frame.empty and on_empty == "raise":
+        """Read an entry into a frame that says where it came from."""
+        self._require_memory(entry, len(only) / len(self.query.columns) if only is not None else 1.0)
+        shards = len(entry.paths)
+        watch.tell(
+            stage=Stage.READING,
+            report_id=self.id or None,
+            shards=shards,
+            bytes_total=entry.manifest.size,
+            cached=cached,
+        )
+        frame = self._rows(entry, cached).frame(only, dtype_backend)
+        if frame.empty:
             raise EmptyReportError(*EMPTY, report_id=self.id)
+        return self._told(frame, entry, watch, cached)
+
+    def _told(self, frame: pd.DataFrame, entry: Entry | None, watch: Watch, cached: bool) -> pd.DataFrame:
+        """Write into a frame where it came from."""
         start, end = self.query.window
+        manifest = entry.manifest if entry else None
         fetched = manifest.fetched if manifest else self._account.clock.now()
         frame.attrs["insights"] = {
             "query": self.query.body,
@@ -283,32 +292,42 @@ class Report:
             "report_id": self.id,
             "window": [api_form(start), api_form(end)],
             "rows": len(frame),
-            "shards": len(paths),
+            "shards": len(manifest.shards) if manifest else 0,
             "fetched_at": pd.Timestamp(fetched, unit="s", tz="UTC").isoformat(timespec="seconds"),
             "settled": manifest is not None and manifest.expires is None,
             "cached": cached,
         }
+        return self._done(frame, entry, watch, cached, columns=frame.shape[1])
+
+    def _done(self, outcome: _T, entry: Entry | None, watch: Watch, cached: bool, **more: Any) -> _T:
+        """Say that all is there."""
+        manifest = entry.manifest if entry else None
+        shards = len(manifest.shards) if manifest else 0
+        now = self._account.clock.now()
         watch.tell(
             stage=Stage.DONE,
             report_id=self.id or None,
-            rows=len(frame),
-            columns=frame.shape[1],
-            shards=len(paths),
-            shards_done=len(paths),
-            bytes_total=size,
+            rows=manifest.rows if manifest else 0,
+            shards=shards,
+            shards_done=shards,
+            bytes_total=manifest.size if manifest else 0,
             cached=cached,
-            age=max(0.0, self._account.clock.now() - fetched),
+            age=max(0.0, now - manifest.fetched) if manifest else 0.0,
+            **more,
         )
-        return frame
+        return outcome
 
-    def _require_memory(self, manifest: Manifest, folder: Path) -> None:
+    def _require_memory(self, entry: Entry, share: float) -> None:
         """Say that a report is too large before it fills the memory and the kernel is killed."""
-        needed, free = memory.needed(manifest.inflated), memory.available()
+        manifest = entry.manifest
+        needed, free = memory.needed(int(manifest.inflated * share)), memory.available()
         if needed > free:
             raise ReportTooLargeError(
                 f"report {manifest.report_id} takes about {needed / 1e9:,.1f} GB of memory as a frame "
                 f"({manifest.rows:,} rows, {manifest.inflated / 1e9:,.1f} GB of CSV); {free / 1e9:,.1f} GB are free.",
-                f"Ask for fewer fields or a shorter range, or free some memory. It is on disk: {folder}",
+                "Read only some columns: query(…, columns=[…]); or query it where it is, with duckdb or polars: "
+                "insights.submit(…).scan(); or take it piece by piece: insights.submit(…).iter_chunks(rows=…). "
+                f"It is on disk: {entry.folder}",
                 report_id=manifest.report_id,
             )
 
@@ -345,7 +364,7 @@ def submit(account: Account, query: Query, *, refresh: bool = False, show: Calla
     entry = None if refresh else account.cache.find(query.digest, account.clock.now())
     if entry is not None:
         return Report(account, query, entry=entry, show=show)
-    job = post(account, query)
+    job = post(account, query, refresh=refresh)
     return Report(account, query, job=job if job.report_id else None, refresh=refresh, show=show)
 
 

@@ -265,6 +265,12 @@ def _read_file(environ: Mapping[str, str], profile: str) -> tuple[dict[str, Any]
     ):
         check_names(values, f"{path} [{table}]")
         merged.update(values)
+    if os.name == "posix" and path.stat().st_mode & 0o077 and (told := sorted(SECRETS & set(merged))):
+        warnings.warn(
+            f"{path} holds {' and '.join(told)} and can be read by other users: chmod 600 it",
+            UserWarning,
+            stacklevel=5,
+        )
     return merged, str(path)
 
 

@@ -23,6 +23,7 @@ from insights_nb.errors import IntegrityError, TransferError
 from insights_nb.link import Link
 from insights_nb.partial import Part, Target
 from insights_nb.sftp import LinkLostError
+from insights_nb.watch import shielded
 
 __all__ = ["PATIENT", "Access", "Observe", "Secret", "Timeouts", "fetch_shards"]
 
@@ -56,7 +57,7 @@ def fetch_shards(
         Where to put the shards; made where it is missing. Shards in it that were fetched and checked before are
         kept if they are still those on the server.
     observe : callable
-        Called in this thread with shards done, bytes done and bytes in all, whenever one of them has changed.
+        Called in this thread, several times a second, with shards done, bytes done and bytes in all (0 until known).
     adopt : sequence of Path
         Folders of earlier attempts that nobody works on any more: whole shards are taken over, unfinished ones
         continued.
@@ -90,7 +91,12 @@ def fetch_shards(
         crew.run(crew.look_up, crew.links[:1], observe)
         crew.run(crew.fetch, crew.links, observe)
     finally:
-        crew.end()
+        try:
+            shielded(crew.end)
+        except KeyboardInterrupt:
+            # It may have struck before the end had begun.
+            crew.end()
+            raise
     with disk.disk_errors(folder):
         partial.clear_leftovers(folder)
     return crew.facts()
@@ -144,7 +150,6 @@ class _Crew:
         self._total = 0
         self._got = [0] * len(remote)
         self._facts: list[ShardFacts | None] = [None] * len(remote)
-        self._told: tuple[int, int, int] | None = None
 
     def facts(self) -> list[ShardFacts]:
         """Return what was found in each shard, all being done."""
@@ -187,7 +192,8 @@ class _Crew:
 
         targets = self._patiently(link, ask, lambda: 0, "The report's files were not found out about.")
         self._total = sum(target.remote.size for target in targets)
-        there = sum(disk.size_of(self._folder / target.name) for target in targets)
+        with disk.disk_errors(self._folder):
+            there = sum(disk.size_of(self._folder / target.name) for target in targets)
         needed = int((self._total - there) * _SPARE)
         with disk.disk_errors(self._folder, needed):
             if disk.free_bytes(self._folder) < needed:
@@ -315,11 +321,8 @@ class _Crew:
                 link.hang_up()
 
     def _tell(self, observe: Observe) -> None:
-        """Tell the observer, where there is something new."""
-        figures = len(self.facts()), sum(self._got), self._total
-        if self._total and figures != self._told:
-            self._told = figures
-            observe(*figures)
+        """Tell the observer, also when only time has passed: it holds news back that comes too fast."""
+        observe(len(self.facts()), sum(self._got), self._total)
 
 
 def _changed(target: Target) -> IntegrityError:

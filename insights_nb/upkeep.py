@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from insights_nb import disk
+from insights_nb import columns, disk
 from insights_nb.cache import VERSION, Cache, Entry
 from insights_nb.check import inspect_shard
 from insights_nb.errors import CacheError, IntegrityError
@@ -23,30 +23,47 @@ LEFTOVER_SECONDS = 7 * 86400.0
 def evict(cache: Cache, max_bytes: int, keep: Entry, now: float) -> None:
     """Remove what is no answer any more, then the least recently used, until the account fits ``max_bytes``.
 
-    No answer any more is what a newer report supersedes, or whose time is over.
+    No answer any more is what a newer report supersedes, or whose time is over. Of what is used least, columnar
+    copies go first: they are made anew from the shards, which would have to be fetched again.
 
-    An entry used within the hour stays: another kernel may be reading it.
+    An entry used within the hour stays: another kernel may be reading it. Its copy may go, which takes nothing from
+    whoever has it open.
 
     Parameters
     ----------
     cache : Cache
         The account's.
     max_bytes : int
-        Compressed bytes to stay under.
+        Bytes to stay under, of shards and copies.
     keep : Entry
-        The one just published; it stays whatever its size.
+        The one just published or copied; it stays whatever its size.
     now : float
         Unix time.
     """
-    entries = [entry for entry in cache.entries() if entry.folder != keep.folder]
-    total = keep.manifest.size + sum(entry.manifest.size for entry in entries)
-    for entry in sorted(entries, key=last_used):
-        same = entry.manifest.digest == keep.manifest.digest
-        superseded = same and entry.manifest.fetched <= keep.manifest.fetched
+    total = keep.manifest.size + columns.size(keep)
+    others = []
+    for entry in sorted(cache.entries(), key=last_used):
+        if entry.folder == keep.folder:
+            continue
+        superseded = entry.manifest.digest == keep.manifest.digest and entry.manifest.fetched <= keep.manifest.fetched
         expired = entry.manifest.expires is not None and entry.manifest.expires < now
-        if (total > max_bytes or superseded or expired) and now - last_used(entry) > BUSY_SECONDS:
+        if (superseded or expired) and not _is_busy(entry, now):
+            cache.remove(entry)
+            continue
+        others.append(entry)
+        total += entry.manifest.size + columns.size(entry)
+    for entry in others:
+        if total > max_bytes and (copied := columns.size(entry)):
+            columns.clear_quietly(entry)
+            total -= copied - columns.size(entry)
+    for entry in others:
+        if total > max_bytes and not _is_busy(entry, now):
             cache.remove(entry)
             total -= entry.manifest.size
+
+
+def _is_busy(entry: Entry, now: float) -> bool:
+    return now - last_used(entry) <= BUSY_SECONDS
 
 
 def sweep(cache: Cache, now: float) -> None:

@@ -4,7 +4,6 @@ Nothing of the machine's own Jupyter or browser is read or written, and the brow
 """
 
 import json
-import os
 import re
 import secrets
 import shutil
@@ -12,7 +11,7 @@ import socket
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -167,6 +166,7 @@ class Sheet:
         self.page.set_default_timeout(STEP_SECONDS * 1000)
         self.strangers: list[str] = []
         self.page.on("request", self._note)
+        self._folder = lab.folder
         self._url = lab.url(f"lab/tree/{name}")
         self.open("&reset")
 
@@ -202,7 +202,7 @@ class Sheet:
 
     def finish(self, number: int) -> str:
         """Wait until a cell is done; the text of what it shows."""
-        until(lambda: re.search(r"\d", self.prompt(number)), STEP_SECONDS)
+        self.wait(lambda: re.search(r"\d", self.prompt(number)))
         return self.text(number)
 
     def result(self, number: int) -> str:
@@ -225,6 +225,28 @@ class Sheet:
         """A cell's source, as it stands in the editor."""
         return self.cell(number).locator(".cm-content").inner_text()
 
+    def wait(self, condition: Callable[[], object]) -> None:
+        """Wait until something is so; when it never is, say what was on the screen and keep a picture of it."""
+        try:
+            until(condition, STEP_SECONDS)
+        except AssertionError:
+            picture = self._folder / "failed.png"
+            self.page.screenshot(path=picture)
+            shown = self.page.locator(".jp-Notebook").inner_text()
+        else:
+            return
+        raise AssertionError(f"it never happened; the notebook ({picture}) showed:\n{shown}")
+
+    def picture(self, path: Path, what: "Locator", last: "Locator | None" = None) -> None:
+        """A picture of a part of the page, down to the end of another where one is given; nothing hovers over it."""
+        what.scroll_into_view_if_needed()
+        self.page.mouse.move(2, 2)
+        box, end = what.bounding_box(), (last or what).bounding_box()
+        assert box is not None
+        assert end is not None
+        clip: Any = {**box, "height": end["y"] + end["height"] - box["y"]}
+        self.page.screenshot(path=path, clip=clip, animations="disabled", caret="hide")
+
     def stop(self) -> None:
         """Press the Stop button of the notebook's toolbar."""
         self.page.locator("[data-command='notebook:interrupt-kernel'], jp-button[title*='Interrupt']").first.click()
@@ -237,8 +259,3 @@ class Sheet:
     def _note(self, request: Any) -> None:
         if not re.match(r"(https?|wss?)://127\.0\.0\.1[:/]|data:|blob:", request.url):
             self.strangers.append(request.url)
-
-
-def kept_environment() -> dict[str, str]:
-    """Variables a browser test may not lose."""
-    return {name: value for name, value in os.environ.items() if name in ("PATH", "HOME")}

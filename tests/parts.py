@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab import chromium, has_playwright
+
 SSHD = Path("/usr/sbin/sshd")
 
 
@@ -29,3 +31,9 @@ def require(part: str, present: bool) -> None:
 def require_openssh() -> None:
     """Need the OpenSSH server and ssh-keygen."""
     require("the OpenSSH server (openssh-server)", SSHD.exists() and shutil.which("ssh-keygen") is not None)
+
+
+def require_browser() -> None:
+    """Need Chromium, and Playwright's Python package to drive it."""
+    require("Chromium (chromium)", chromium() is not None)
+    require("Playwright's Python package (extra dev)", has_playwright())

@@ -18,14 +18,15 @@ class Fault:
     ----------
     after : int
         Bytes from the server that pass before it happens.
-    what : {"reset", "close", "stall", "call"}
-        Reset the connection; end it in good order; let nothing through any more; or call ``act`` and go on.
+    what : {"reset", "close", "stall", "call", "flip"}
+        Reset the connection; end it in good order; let nothing through any more; call ``act`` and go on; or turn the
+        bits of the next byte round and go on.
     act : callable
         For "call", and called before anything else too.
     """
 
     after: int
-    what: Literal["reset", "close", "stall", "call"] = "reset"
+    what: Literal["reset", "close", "stall", "call", "flip"] = "reset"
     act: Callable[[], object] = lambda: None
 
 
@@ -74,6 +75,7 @@ def _carry(
     state: Proxy, number: int, fault: Fault | None, client: socket.socket, target: int, ended: threading.Event
 ) -> None:
     """Carry bytes both ways until one side ends, the fault ends it, or the proxy does."""
+    flipping = False
     with client, socket.create_connection(("127.0.0.1", target)) as server, suppress(OSError):
         while not ended.is_set():
             ready, _, _ = select.select([client, server], [], [], 0.05)
@@ -85,10 +87,13 @@ def _carry(
             if server in ready:
                 room = 1 << 16 if fault is None else min(1 << 16, fault.after - state.received[number])
                 content = server.recv(room) if room else b""
+                if flipping and content:
+                    content, flipping = bytes([content[0] ^ 0xFF]) + content[1:], False
                 client.sendall(content)
                 state.received[number] += len(content)
                 if fault is not None and state.received[number] >= fault.after:
                     fault.act()
+                    flipping = fault.what == "flip"
                     if not _goes_on(fault, client, ended):
                         return
                     fault = None
@@ -106,4 +111,4 @@ def _goes_on(fault: Fault, client: socket.socket, ended: threading.Event) -> boo
         # Only the other side's hanging up ends it; until then it is read, or the end would be a reset.
         if select.select([client], [], [], 0.05)[0] and not client.recv(1 << 16):
             break
-    return fault.what == "call"
+    return fault.what in {"call", "flip"}

@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from insights_nb.admission import Verdict, decide, post
-from insights_nb.journal import SETTLE_SECONDS, Job, State
+from insights_nb.errors import ApiError, CacheError, ConfigError
+from insights_nb.journal import SETTLE_SECONDS, WORDS_SECONDS, Job, State
 from insights_nb.simulator import Fault
 from insights_nb.spec import Query
-from tests.service import BODY, account_for, service
+from tests.service import BODY, RANGE, QuickClock, account_for, service
 
 
 def job(digest: str, state: State, submitted: float = 0.0) -> Job:
@@ -80,4 +81,82 @@ def test_a_refusal_for_want_of_a_slot_keeps_the_place_in_the_queue(tmp_path: Pat
         assert running.state is State.RUNNING
         assert post(account, query) == running
         assert simulator.count("POST", "/Q$") == 2
+        account.client.close()
+
+
+QUERY = Query(json.dumps({**BODY, "data": {"CallEvent": {"fields": ["SessionId"]}}}))
+
+
+@pytest.mark.parametrize("body", [{}, {"id": 7}, {"id": ""}, {"id": "../x"}, [], "gone"])
+def test_a_query_taken_without_a_usable_id_is_not_sent_again(tmp_path: Path, body: object) -> None:
+    """A 201 whose answer holds no id is an error at once; the report counts as running until it has settled."""
+    with service(size=200, faults=[Fault(on="POST /Q", do="answer_after", status=201, body=body)]) as simulator:
+        account = account_for(simulator, tmp_path)
+        with pytest.raises(ApiError) as caught:
+            post(account, QUERY)
+        assert caught.value.sent
+        left = account.journal.load(QUERY.digest)
+        assert left is not None
+        assert left.state is State.AMBIGUOUS
+        assert left.occupies(account.clock.now())
+        assert simulator.count("POST", "/Q$") == 1
+        account.client.close()
+
+
+def test_no_login_is_no_lost_answer(tmp_path: Path) -> None:
+    """A setting that is missing proves that nothing was sent: no intent stays behind."""
+    with service(size=200) as simulator:
+        account = account_for(simulator, tmp_path, password="")
+        with pytest.raises(ConfigError):
+            post(account, QUERY)
+        assert account.journal.jobs() == []
+
+
+def test_an_id_that_cannot_be_written_down_is_used_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk fills up between the intent and the id: said aloud, and the report is gone on with."""
+    with service(size=200) as simulator:
+        account = account_for(simulator, tmp_path)
+        save = account.journal.save
+
+        def full(job: Job, now: float) -> Job:
+            if job.state is State.RUNNING:
+                raise CacheError("the disk is full")
+            return save(job, now)
+
+        monkeypatch.setattr(account.journal, "save", full)
+        with pytest.warns(UserWarning, match="is running, but could not be written down: the disk is full"):
+            running = post(account, QUERY)
+        assert running.report_id
+        account.client.close()
+
+
+def test_a_refused_resubmission_keeps_count_of_the_lost_answer(tmp_path: Path) -> None:
+    """Lost, then refused for want of a slot, then lost again: that was the one resubmission there is."""
+    faults = [Fault(on="POST /Q", do=do, nth=nth) for nth, do in enumerate(("reset", "busy", "reset"), 1)]
+    with service(size=200, faults=faults) as simulator:
+        account = account_for(simulator, tmp_path, QuickClock())
+        assert post(account, QUERY).state is State.AMBIGUOUS
+        account.clock.sleep(SETTLE_SECONDS)
+        assert post(account, QUERY).state is State.WAITING
+        with pytest.raises(ApiError) as caught:
+            post(account, QUERY)
+        assert caught.value.sent
+        account.client.close()
+
+
+def test_an_old_report_of_an_open_range_is_not_picked_up(tmp_path: Path) -> None:
+    """What was sent twelve hours ago lacks the rows since; of a settled range it is as good as new."""
+    body = {**BODY, "timestamp": {**RANGE, "$lte": "2100-01-01T00:00:00Z"}}
+    open_range = Query(json.dumps({**body, "data": {"CallEvent": {"fields": ["SessionId"]}}}))
+    with service(size=200) as simulator:
+        account = account_for(simulator, tmp_path, QuickClock())
+        first = {query.digest: post(account, query).report_id for query in (QUERY, open_range)}
+        account.clock.sleep(WORDS_SECONDS - 60)
+        assert {query.digest: post(account, query).report_id for query in (QUERY, open_range)} == first
+        simulator.settle()
+        account.clock.sleep(120)
+        assert post(account, QUERY).report_id == first[QUERY.digest]
+        assert post(account, open_range).report_id != first[open_range.digest]
         account.client.close()

@@ -31,6 +31,7 @@ STOREYS = {
     "window": 1,
     "wording": 1,
     "body": 2,
+    "cells": 2,
     "check": 2,
     "exchange": 2,
     "link": 2,
@@ -41,6 +42,7 @@ STOREYS = {
     "partial": 3,
     "sessions": 3,
     "spec": 3,
+    "columns": 4,
     "shortlist": 4,
     "transfer": 4,
     "widgets": 4,
@@ -50,15 +52,17 @@ STOREYS = {
     "accessor": 6,
     "admission": 6,
     "connect": 6,
+    "reading": 6,
     "completion": 7,
     "inventory": 7,
     "waiting": 7,
-    "report": 8,
-    "gathering": 9,
-    "notebook": 10,
-    "magic": 11,
-    "__init__": 12,
-    "__main__": 13,
+    "pursuit": 8,
+    "report": 9,
+    "gathering": 10,
+    "notebook": 11,
+    "magic": 12,
+    "__init__": 13,
+    "__main__": 14,
 }
 """Every room and the storey it is on; imports go down only."""
 
@@ -66,6 +70,7 @@ DOORS = {
     "IPython": {"magic", "widgets"},
     "duckdb": {COTTAGE},
     "filelock": {"journal"},
+    "isal": {"check"},
     "ipywidgets": {"explorer", "widgets"},
     "keyring": {"settings"},
     "matplotlib": {"charts"},
@@ -73,9 +78,10 @@ DOORS = {
     "paramiko": {"link", COTTAGE},
     "platformdirs": {"settings"},
     "psutil": {"memory"},
-    "pyarrow": {"frame", COTTAGE},
+    "pyarrow": {"cells", "columns", "frame", COTTAGE},
     "requests": {"exchange"},
     "werkzeug": {COTTAGE},
+    "xxhash": {"columns"},
 }
 """Each outside library and the rooms that may import it; pandas is the language all rooms speak."""
 
@@ -234,6 +240,40 @@ def test_an_import_is_light(tmp_path: Path) -> None:
     )
     assert (done.stdout.strip(), done.stderr) == ("[] []", "")
     assert list(tmp_path.iterdir()) == []
+
+
+FIRST_USE = """
+import sys
+import insights_nb as insights
+rooms = [name for name in sys.modules if name.startswith("insights_nb.")]
+print(rooms, sorted(insights.__all__) == dir(insights))
+import pandas as pd
+print(pd.DataFrame({"SessionId": ["a"]}).insights.log, pd.DataFrame.insights.__name__)
+print(insights.session_log.__name__, insights.session_log is insights.session_log)
+try:
+    insights.sessions_log
+except AttributeError as error:
+    print(error)
+"""
+
+
+def test_a_room_is_opened_when_it_is_first_used(tmp_path: Path) -> None:
+    """``import insights_nb`` imports none of its rooms; every name, and ``df.insights``, is there."""
+    done = subprocess.run(
+        [sys.executable, "-B", "-W", "error", "-c", FIRST_USE],
+        cwd=tmp_path,
+        env=private_environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    first, accessor, public, wrong = done.stdout.splitlines()
+    assert (first, done.stderr) == ("[] True", "")
+    assert accessor.startswith("<bound method InsightsAccessor.log of ")
+    assert accessor.endswith("InsightsAccessor")
+    assert public == "session_log True"
+    assert wrong == "module 'insights_nb' has no attribute 'sessions_log'"
 
 
 def test_a_script_does_without_ipython(tmp_path: Path) -> None:

@@ -10,12 +10,14 @@ import sys
 import tracemalloc
 import zlib
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from insights_nb.check import ShardFacts, ShardInspector, inflate, inspect_shard, parse_header
+from insights_nb import check
+from insights_nb.check import ShardFacts, ShardInspector, _Members, inflate, inspect_shard, parse_header
 from insights_nb.errors import IntegrityError
 
 CSV = b'SessionId,Path\r\ns1,"a, ""b""\r\nc"\r\ns2,\r\n'
@@ -157,8 +159,43 @@ def test_any_flipped_bit_is_noticed_or_harmless(position: int, bit: int) -> None
         facts = inspector.finish()
     except IntegrityError:
         return
-    assert zlib.decompress(bytes(packed), 31) == CSV
+    # Bits of the header that mean nothing are refused by zlib and overlooked by isal.
+    assert b"".join(_Members("shard").feed(bytes(packed))) == CSV
     assert facts.rows == 2
+
+
+@pytest.mark.parametrize("library", [zlib, check._inflater], ids=["zlib", "default"])
+@given(
+    st.lists(st.binary(max_size=40).map(lambda unit: unit * 70_000), max_size=3),
+    st.integers(1, 5000),
+    st.sampled_from([b"", b"\0" * 9]),
+)
+@settings(max_examples=60, deadline=None)
+def test_both_libraries_inflate_any_members_cut_anywhere(
+    library: Any, texts: list[bytes], cut: int, padding: bytes
+) -> None:
+    """Some megabytes in a few bytes, several members, in pieces of any size: all of it comes out, by isal and zlib."""
+    packed = b"".join(gzip.compress(text) for text in [b"A\n", *texts]) + padding
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(check, "_inflater", library)
+        members = _Members("shard")
+        found = [text for at in range(0, len(packed), cut) for text in members.feed(packed[at : at + cut])]
+        members.finish()
+    assert b"".join(found) == b"A\n" + b"".join(texts)
+    assert max(map(len, found)) <= 1 << 20
+
+
+@pytest.mark.parametrize("library", [zlib, check._inflater], ids=["zlib", "default"])
+def test_both_libraries_notice_every_flipped_byte_of_the_trailer(library: Any) -> None:
+    """CRC and length are checked by either."""
+    packed = gzip.compress(CSV, mtime=0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(check, "_inflater", library)
+        for place in range(1, 9):
+            members = _Members("shard")
+            harmed = packed[: len(packed) - place] + bytes([packed[-place] ^ 1]) + packed[len(packed) - place + 1 :]
+            with pytest.raises(IntegrityError, match="incorrect"):
+                list(members.feed(harmed))
 
 
 @given(st.binary(max_size=300))

@@ -232,4 +232,7 @@ def test_ids_cannot_become_markup() -> None:
 def test_a_log_with_one_flow_has_no_column_for_it(panel: Explorer) -> None:
     """What is the same for every session takes no room."""
     assert "<th>flow</th>" not in panel._widgets.page.value
-    assert "<th>outcome</th>" in panel._widgets.page.value
+    frame = make_log(4)
+    frame.loc[frame["SessionId"] == frame["SessionId"].iloc[0], "FlowId"] = "another"
+    two: Explorer = session_log(frame).explore()
+    assert "<th>flow</th>" in two._widgets.page.value

@@ -100,7 +100,7 @@ def test_one_failure_loses_nothing(simulator: Simulator) -> None:
     error: Any = caught.value
     assert error.__notes__[0] == "This was 1/3 ApplicationExitEvent."
     assert error.__notes__[1].startswith("2/3 DtmfEvent failed too: ReportFailedError: ")
-    assert error.__notes__[2] == "The other 1 came through; asked again, they are read from the disk."
+    assert error.__notes__[2] == "The other one came through; asked again, it is read from the disk."
     assert error._render_traceback_()[0].endswith(error.__notes__[2])
     assert notebook.query(CALLS, progress="none").attrs["insights"]["cached"]
 
@@ -165,6 +165,7 @@ def test_stop_keeps_all_and_the_cell_picks_them_up(tmp_path: Path) -> None:
             reply = waiting.finish(10)
             assert reply["ename"] == "KeyboardInterrupt"
             assert "0 of 3 reports are here" in reply["evalue"]
+            assert len(reply["traceback"][0].splitlines()) == 1
             note = waiting.shown("update_display_data")[-1]["data"]["text/plain"]
             assert note.count("■") == 3
             assert note.count("Run the cell again to pick it up") == 2

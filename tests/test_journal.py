@@ -4,16 +4,29 @@ import errno
 import json
 import multiprocessing
 import os
+import subprocess
+import sys
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from insights_nb import disk
 from insights_nb.errors import CacheError
-from insights_nb.journal import KEEP_SECONDS, SETTLE_SECONDS, WORDS_SECONDS, Job, Journal, State
+from insights_nb.journal import (
+    KEEP_SECONDS,
+    QUEUE_SECONDS,
+    SETTLE_SECONDS,
+    STRAY_SECONDS,
+    WORDS_SECONDS,
+    Job,
+    Journal,
+    State,
+)
 
 JOB = Job("d" * 64, '{"timestamp": {}}', "", State.RUNNING, 100.0, 0.0, report_id="abc")
 
@@ -132,3 +145,100 @@ def test_a_killed_drivers_right_is_free(tmp_path: Path) -> None:
     process.join()
     assert mine.try_acquire()
     mine.release()
+
+
+@pytest.mark.parametrize("how", ["grants all", "knows none"])
+def test_a_disk_without_locks_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    """Locks that are granted twice, or not known, are said aloud; nobody then counts as kept out."""
+
+    class Broken(FileLock):
+        def _acquire(self) -> None:
+            if how == "knows none":
+                raise OSError(errno.ENOLCK, "No locks available")
+            self._context.lock_file_fd = os.open(os.devnull, os.O_RDONLY)
+
+        def _release(self) -> None:
+            fd, self._context.lock_file_fd = self._context.lock_file_fd, None
+            if fd is not None:
+                os.close(fd)
+
+    monkeypatch.setattr("insights_nb.journal.FileLock", Broken)
+    journal = Journal(tmp_path)
+    driver = journal.driver("d")
+    with pytest.warns(UserWarning, match="file locks do not work in .* may submit and fetch the same query twice"):
+        assert driver.try_acquire()
+    assert not driver.is_sole
+    driver.release()
+    with pytest.warns(UserWarning, match="file locks do not work"), journal.admission():
+        pass
+
+
+def test_a_lock_that_works_says_nothing(tmp_path: Path) -> None:
+    """On a sound disk the driver is the only one, until it lets go."""
+    driver = Journal(tmp_path).driver("d")
+    sole = [driver.is_sole]
+    assert driver.try_acquire()
+    sole.append(driver.is_sole)
+    driver.release()
+    assert [*sole, driver.is_sole] == [False, True, False]
+
+
+FORKER = """
+import os, sys, time
+from pathlib import Path
+from insights_nb.journal import Journal
+
+journal = Journal(Path(sys.argv[1]))
+driver = journal.driver("d")
+assert driver.try_acquire()
+child = os.fork()
+if child == 0:
+    sys.stdin.readline()  # lives on until the test is over
+    os._exit(0)
+print(child, flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system knows no fork")
+def test_a_forked_child_keeps_no_right(tmp_path: Path) -> None:
+    """The driver dies, a child it forked lives on: the right is free all the same."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", FORKER, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdin is not None
+    child = int(process.stdout.readline())
+    mine = Journal(tmp_path).driver("d")
+    assert not mine.try_acquire()
+    process.kill()
+    process.wait()
+    os.kill(child, 0)
+    assert mine.try_acquire()
+    mine.release()
+    process.stdin.close()
+    process.stdout.close()
+
+
+def test_half_written_records_go_after_an_hour(tmp_path: Path) -> None:
+    """What a killed kernel was writing down is removed, as it may hold a phone number; what is new stays."""
+    journal = Journal(tmp_path)
+    journal.save(JOB, 1.0)
+    stray = tmp_path / f".{JOB.digest}.json.0123456789ab.tmp"
+    stray.write_text("{")
+    journal.prune(stray.stat().st_mtime + STRAY_SECONDS - 1)
+    assert stray.exists()
+    journal.prune(stray.stat().st_mtime + STRAY_SECONDS + 1)
+    assert not stray.exists()
+    assert journal.load(JOB.digest) is not None
+
+
+def test_a_lost_query_is_over_once_it_has_settled(tmp_path: Path) -> None:
+    """A record that neither holds a slot nor names a report goes after a day; before that it counts."""
+    journal = Journal(tmp_path)
+    journal.save(replace(JOB, state=State.AMBIGUOUS, report_id=""), 100.0)
+    journal.forget(JOB.digest, 100.0 + SETTLE_SECONDS - 1)
+    journal.prune(100.0 + QUEUE_SECONDS)
+    assert journal.load(JOB.digest) is not None
+    journal.prune(101.0 + QUEUE_SECONDS)
+    assert journal.load(JOB.digest) is None

@@ -62,6 +62,8 @@ def test_stop_leaves_at_once_and_the_same_cell_picks_the_report_up(
         assert "stopped waiting" in note
         assert "Run the cell again to pick it up" in note
         shown = "\n".join(waiting.shown("error")[0]["traceback"])
+        assert shown.startswith("KeyboardInterrupt: stopped waiting; report ")
+        assert len(shown.splitlines()) == 1
         assert not any(secret in shown for name, secret in service.settings.items() if "password" in name)
         assert posts(service) == 1
 

@@ -1,13 +1,18 @@
 """The sentence that says where the report's files are."""
 
+import ast
+import random
+import sys
 import time
+import warnings
+from collections import Counter
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from insights_nb.errors import ApiError
-from insights_nb.location import MOST_PATHS, is_not_ready, parse_location
+from insights_nb.location import LONGEST_PATH, MOST_PATHS, is_not_ready, parse_location
 
 DOCUMENTED = "Process finished. Download: [u'reports/guid1/guid2_QueryExport_1579194142011__000000000000.csv.gz']"
 
@@ -190,3 +195,91 @@ def test_too_many_paths_are_refused() -> None:
 def test_not_ready(text: str, expected: bool) -> None:
     """The documented sentence, and a mended one, mean that the report is still being made."""
     assert is_not_ready(text) is expected
+
+
+# --- very many of them -----------------------------------------------------------------------------------------------
+
+LEAD = "Process finished. Download: ["
+PIECES = (
+    "u'", "'", '"', 'u"', "b'", "U'", "', u'", "','", "]", "[", ",", "\\", "\\x", "\\x41", "\\x2f", "\\x00", "\\u",
+    "\\u202e", "\\u002e", "\\ud800", "\\U0001f600", "\\U00110000", "\\n", "\\t", "\\'", "\\N{DIGIT ONE}", "\\056",
+    "../", "..", "./", "/", "//", "~", "-", "C:", "c:\\\\", "reports/", "a", "b.csv.gz", "\0", "\n", "\r", "\t", " ",
+    "\u00a0", "\u202e", "\u2066", "\ufeff", "\u200b", "\ud800", "\udfff", "é", "％2e", "\uff0f", "\u2024", "(", ")",
+    "{", "}", "+", "*", "0", "None", "__import__('os')", "u'a' 'b'", LEAD,
+)  # fmt: skip
+MARKS = frozenset("\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
+
+
+def hostile(noise: random.Random) -> str:
+    """A sentence out of pieces that matter to the parser, or a good one with a few of its stretches changed."""
+    if noise.random() < 0.4:
+        return LEAD * (noise.random() < 0.9) + "".join(noise.choices(PIECES, k=noise.randrange(12)))
+    listed = [
+        "/".join(noise.choices(("reports", "a1b2", "x_QueryExport_1__0.csv.gz", "é", "it's"), k=noise.randint(1, 4)))
+        for _ in range(noise.randint(1, 3))
+    ]
+    text = sentence(*map(python2_repr, listed))
+    for _ in range(noise.randrange(4)):
+        start = noise.randrange(len(text) + 1)
+        end = min(len(text), start + noise.randrange(6))
+        text = text[:start] + noise.choice(("", text[start:end] * 2, *noise.choices(PIECES, k=3))) + text[end:]
+    return text
+
+
+def unsafe(path: str) -> bool:
+    """Whether a path could be anything but a file below the folder it belongs in; written without the parser's code."""
+    if not path or len(path) > LONGEST_PATH or path[0] in "/~-\\" or "\\" in path or path[1:2] == ":":
+        return True
+    if any(ord(letter) < 32 or 127 <= ord(letter) < 160 or 0xD800 <= ord(letter) < 0xE000 for letter in path):
+        return True
+    parts = path.split("/")
+    return bool(MARKS & set(path)) or "" in parts or "." in parts or ".." in parts
+
+
+def confirmed(inside: str, listed: list[str]) -> bool:
+    """Whether Python's own reading of the list, where it reads it at all, says the same; fails where it differs."""
+    if "b'" in inside or "\\u" in inside:  # ours means Python 2
+        return False
+    with warnings.catch_warnings(action="ignore"):
+        try:
+            read = ast.literal_eval(inside.strip())
+        except (SyntaxError, ValueError):
+            return False
+    assert read == listed, inside
+    return True
+
+
+def tried(count: int, seed: int) -> Counter[str]:
+    """Read so many sentences; how many were accepted and refused. Whatever else happens is a failure."""
+    noise = random.Random(seed)
+    found: Counter[str] = Counter()
+    for number in range(count):
+        text = hostile(noise)
+        try:
+            listed = parse_location(text)
+        except ApiError:
+            found["refused"] += 1
+            continue
+        found["accepted"] += 1
+        assert listed, (number, text)
+        assert len(set(listed)) == len(listed), (number, text)
+        assert not any(map(unsafe, listed)), (number, text)
+        found["confirmed by Python"] += confirmed(text[text.index("[") :], listed)
+    return found
+
+
+def test_fifty_thousand_hostile_sentences() -> None:
+    """None raises anything but ApiError, none that is accepted holds an unsafe path, and both outcomes occur."""
+    found = tried(50_000, 3)
+    assert found["accepted"] > 5_000
+    assert found["refused"] > 5_000
+    assert found["confirmed by Python"] > found["accepted"] / 2
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_a_million_hostile_sentences(capsys: pytest.CaptureFixture[str]) -> None:
+    """The long form of the same, with other sentences; prints its counts."""
+    found = tried(1_000_000, 4)
+    with capsys.disabled():
+        sys.stdout.write(f"\nlocation sentences: {dict(found)}, uncaught 0, unsafe accepted 0\n")

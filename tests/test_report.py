@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from insights_nb.errors import (
     CacheError,
     EmptyReportError,
     IntegrityError,
+    QueryError,
     ReportFailedError,
     ReportTimeoutError,
     ReportTooLargeError,
@@ -31,7 +32,16 @@ from insights_nb.progress import Progress, Stage
 from insights_nb.report import Report, submit
 from insights_nb.simulator import Fault, Simulator
 from insights_nb.spec import Query, build_query
-from tests.service import BODY, QuickClock, account_for, ask_elsewhere, service, stop_pressed, told, until
+from tests.service import (
+    BODY,
+    QuickClock,
+    account_for,
+    ask_elsewhere,
+    service,
+    stop_pressed,
+    told,
+    until,
+)
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 EMPTY = {**BODY, "timestamp": {"$gte": "2020-01-01T00:00:00Z", "$lte": "2020-01-02T00:00:00Z"}}
@@ -391,9 +401,11 @@ def test_a_killed_kernel_loses_nothing(simulator: Simulator, tmp_path: Path, mom
     struck = len(simulator.faults.struck)
     first = ask_elsewhere(simulator, tmp_path / "one")
     until(
-        lambda: len(simulator.faults.struck) > struck
-        if moment == "downloading"
-        else simulator.count("GET", "status") > polls
+        lambda: (
+            len(simulator.faults.struck) > struck
+            if moment == "downloading"
+            else simulator.count("GET", "status") > polls
+        )
     )
     first.send_signal(signal.SIGKILL)
     first.communicate()
@@ -485,7 +497,77 @@ def test_a_report_too_large_for_memory_is_not_read(account: Account, monkeypatch
     ) as caught:
         submit(account, asked(account)).result()
     assert isinstance(caught.value, MemoryError)
+    assert "columns=[…]" in str(caught.value)
+    assert ".scan()" in str(caught.value)
+    assert ".iter_chunks(" in str(caught.value)
+    assert len(pd.concat(submit(account, asked(account)).iter_chunks(100))) > 500
+    assert submit(account, asked(account)).scan().count_rows() > 500
     assert str(account.cache.entries()[0].folder) in str(caught.value)
+
+
+@pytest.fixture
+def copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small reports get a columnar copy too."""
+    monkeypatch.setattr("insights_nb.columns.SMALLEST", 0)
+
+
+@pytest.mark.usefixtures("copies")
+def test_a_cached_report_is_read_from_its_copy(account: Account, simulator: Simulator) -> None:
+    """The same frame with the same notes; of the shards not a byte is read."""
+    first = submit(account, asked(account)).result()
+    calls, entry = len(simulator.calls), account.cache.entries()[0]
+    harm(entry.paths[0])
+    again = submit(account, asked(account)).result()
+    pd.testing.assert_frame_equal(first, again)
+    assert again.attrs["insights"] == {**first.attrs["insights"], "cached": True}
+    wanted = ["ExitReason", "TimeStamp"]
+    pd.testing.assert_frame_equal(first[wanted], submit(account, asked(account)).result(columns=wanted))
+    assert len(simulator.calls) == calls
+
+
+@pytest.mark.usefixtures("copies")
+def test_rot_in_copy_and_shards_is_fetched_anew(account: Account, simulator: Simulator) -> None:
+    """With both damaged, the files are fetched again by their report; scan and chunks do the same."""
+    first = submit(account, asked(account)).result()
+    before = posts(simulator)
+    ways: tuple[Callable[[], pd.DataFrame], ...] = (
+        lambda: submit(account, asked(account)).result(),
+        lambda: pd.concat(submit(account, asked(account)).iter_chunks(100)),
+        lambda: submit(account, asked(account)).scan().to_table().to_pandas(),
+    )
+    for read in ways:
+        submit(account, asked(account)).result()
+        entry = account.cache.entries()[0]
+        harm(entry.paths[0])
+        harm(entry.folder / "columns.arrow")
+        assert len(read()) == len(first)
+    assert posts(simulator) == before
+
+
+def test_larger_than_memory_ways_wait_like_any_other(account: Account, simulator: Simulator) -> None:
+    """The first asking may be scan or iter_chunks: they wait, fetch, show progress, and fail as result does."""
+    recorder = Recorder()
+    scanned = submit(account, asked(account), show=lambda: recorder).scan()
+    assert scanned.schema.names == ["SessionId", "TimeStamp", "ActionId", "ExitReason"]
+    assert recorder.seen[-1].stage is Stage.DONE
+    assert recorder.closed == [(None, "")]
+    report = submit(account, asked(account), refresh=True)
+    assert sum(len(chunk) for chunk in report.iter_chunks(100)) == scanned.count_rows()
+    with pytest.raises(ValueError, match="at least 1"):
+        report.iter_chunks(0)
+    for empty in (submit(account, asked(account, EMPTY)) for _ in range(2)):
+        with pytest.raises(EmptyReportError):
+            empty.scan()
+
+
+def test_wrong_columns_are_refused_before_waiting(account: Account) -> None:
+    """A column the query does not ask for is told with the nearest that it does."""
+    report = submit(account, asked(account))
+    for read in (lambda: report.result(columns=["exitreason"]), lambda: report.iter_chunks(columns=["exitreason"])):
+        with pytest.raises(QueryError, match=r'Did you mean "ExitReason"\?'):
+            read()
+    frame = submit(account, asked(account, EMPTY)).result(columns=["TimeStamp"], on_empty="frame")
+    assert [str(dtype) for dtype in frame.dtypes] == ["datetime64[us, UTC]"]
 
 
 def test_a_shard_that_shows_up_late_is_waited_for(account: Account, simulator: Simulator) -> None:

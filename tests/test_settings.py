@@ -1,6 +1,7 @@
 """Settings: order of sources, conversions, secrets."""
 
 import copy
+import os
 import pickle
 import sys
 import types
@@ -239,6 +240,7 @@ def test_an_error_keeps_no_secret_in_its_frames(tmp_path: Path) -> None:
     """Where some setting is wrong, the others' secrets are wrapped in every frame that the error holds."""
     path = tmp_path / "config.toml"
     path.write_text('[default]\npassword = "canary-file"\nsftp_password = "canary-file"\nsftp_port = "x"\n')
+    path.chmod(0o600)
     environ = {"INSIGHTS_CONFIG": str(path)}
     with pytest.raises(ConfigError) as caught:
         resolve({"token": "canary-said", "api_url": "x"}, environ=environ)
@@ -249,3 +251,19 @@ def test_an_error_keeps_no_secret_in_its_frames(tmp_path: Path) -> None:
     frames = [{**trace.tb_frame.f_locals, "overrides": None}] if trace else []
     assert frames
     assert "canary" not in repr(frames)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes mean something else there")
+@pytest.mark.parametrize("mode", [0o600, 0o400, 0o640, 0o604])
+def test_a_file_of_secrets_that_others_can_read_is_warned_of(tmp_path: Path, mode: int) -> None:
+    """Once, with what to do, where it holds a secret; a file without one may be anybody's."""
+    path = tmp_path / "config.toml"
+    path.write_text('[default]\nusername = "me"\n[profiles.lab]\npassword = "canary"\n')
+    path.chmod(mode)
+    environ = {"INSIGHTS_CONFIG": str(path)}
+    assert resolve({}, environ=environ).username == "me"
+    if mode & 0o077:
+        with pytest.warns(UserWarning, match="holds password and can be read by other users: chmod 600 it"):
+            resolve({}, "lab", environ)
+    else:
+        assert resolve({}, "lab", environ).password == Secret("canary")

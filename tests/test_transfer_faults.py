@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import paramiko
 import pytest
 
 from insights_nb.access import NEAR, Access, Timeouts
@@ -232,6 +233,20 @@ def test_a_lost_trailing_member_shows_in_the_size_alone(tmp_path: Path) -> None:
         with pytest.raises(IntegrityError, match="changed on the file server"):
             there.fetch([path], tmp_path / "lied", timeouts=BRISK)
         assert not list(tmp_path.rglob("*.csv.gz"))[1:]
+
+
+def test_what_a_plain_reader_makes_of_an_early_end() -> None:
+    """The control: the library's own reading takes what came for the whole, without a word."""
+    with service(size=200) as simulator, socket.create_connection(("127.0.0.1", of(simulator).port)) as line:
+        there = Host(of(simulator).port, simulator._home / "tree", of(simulator))
+        (path,) = there.put(SMALL[0])
+        simulator.faults.add(Played(on="SFTP read", do="cut", at=5000))
+        with paramiko.Transport(line) as transport:
+            transport.connect(username=there.access.username, password=simulator.settings["sftp_password"])
+            client = paramiko.SFTPClient.from_transport(transport)
+            assert client is not None
+            with client.open(path) as file:
+                assert len(file.read()) == 5000
 
 
 def test_nothing_but_the_password_is_offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

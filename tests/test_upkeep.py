@@ -4,8 +4,10 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
+from insights_nb import columns
 from insights_nb.cache import Cache, Entry
 from insights_nb.errors import CacheError
 from insights_nb.journal import SETTLE_SECONDS, Job, Journal, State
@@ -34,6 +36,27 @@ def test_eviction_takes_the_least_recently_used(tmp_path: Path) -> None:
     assert kept == {newest.folder, entries[0].folder, entries[2].folder}
     evict(cache, 0, newest, LATE)
     assert [entry.folder for entry in cache.entries()] == [newest.folder]
+
+
+def test_copies_go_before_reports(tmp_path: Path) -> None:
+    """Over the cap, columnar copies are let go first, the least recently used one's first; the newest keeps its own."""
+    cache = Cache(tmp_path, "account")
+    entries = [publish(cache, replace(MANIFEST, digest=f"{number:064d}")) for number in range(3)]
+    newest = publish(cache, replace(MANIFEST, digest="9" * 64))
+    for moment, entry in zip((30, 10, LATE), entries, strict=True):
+        used(entry, moment)
+    for entry in [*entries, newest]:
+        columns.write(entry, pa.schema([("A", pa.large_string())]), [])
+    shards, copy = newest.manifest.size, columns.size(newest)
+    for cap, copied in ((4 * (shards + copy), 4), (4 * shards + 3 * copy, 3), (4 * shards + copy, 1)):
+        evict(cache, cap, newest, LATE)
+        assert sum(columns.size(entry) > 0 for entry in [*entries, newest]) == copied
+        assert columns.size(entries[1]) == 0 or copied == 4
+        assert len(cache.entries()) == 4
+    evict(cache, 3 * shards + copy, newest, LATE)
+    assert entries[1].folder not in {entry.folder for entry in cache.entries()}
+    assert len(cache.entries()) == 3
+    assert columns.size(newest)
 
 
 def test_what_was_used_within_the_hour_stays(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import io
 import json
 import sys
+from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,11 +11,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from nbconvert import HTMLExporter
 
 from insights_nb import widgets, wording
 from insights_nb.errors import BusyError
 from insights_nb.progress import Progress, Stage
-from tests.kernel import executed
+from tests.kernel import NODES, execute, executed
 
 REPORT = "ae9f1c2203d14b0c8a7e5d6f00112233"
 DONE = Progress(
@@ -370,3 +372,25 @@ def test_the_saved_notebook_holds_the_line_and_no_widget(tmp_path: Path) -> None
     assert set(outputs[0].data) == {"text/html", "text/plain"}
     assert outputs[0].data["text/html"].count("3 rows × 2 columns") == 1
     assert "widget" not in json.dumps(outputs)
+
+
+def test_a_converted_notebook_has_the_line(tmp_path: Path) -> None:
+    """Nbconvert's HTML page of a notebook that was run shows the line as text, and no widget."""
+    cell = NODES.new_code_cell(CELL)
+    notebook = execute(NODES.new_notebook(cells=[cell]), tmp_path)
+    page = PlainText()
+    page.feed(HTMLExporter().from_notebook_node(notebook)[0])
+    assert f"insights ✓ 3 rows × 2 columns · 0.0 s · report {REPORT[:8]}…" in page.text
+    assert "FloatProgress" not in page.text
+
+
+class PlainText(HTMLParser):
+    """The text of a page, as a reader sees it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.text = ""
+
+    def handle_data(self, data: str) -> None:
+        """Keep a piece of text."""
+        self.text += data

@@ -24,11 +24,10 @@ from insights_nb.errors import IntegrityError
 
 # Twice as fast, with the same answers; there are platforms it is not built for.
 _inflater: Any = zlib
-_ERRORS: tuple[type[Exception], ...] = (zlib.error,)
 try:
     from isal import isal_zlib
 except ImportError:
-    pass
+    _ERRORS: tuple[Any, ...] = (zlib.error,)
 else:
     _inflater, _ERRORS = isal_zlib, (zlib.error, isal_zlib.error)
 

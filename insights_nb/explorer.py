@@ -71,6 +71,7 @@ class Explorer:
         self._rows = rows
         self._first = 0
         self._variant: int | None = None
+        self._resetting = False
         self._list = Shortlist(log)
         self._found = self._list.find(Wanted())
         # A column that says the same of every session only takes room.
@@ -109,7 +110,8 @@ class Explorer:
         FrameError
             The log holds no such session.
         """
-        self.log.timeline(session)  # in its own words where there is none
+        if session not in self._list.ids:
+            self.log.select(session)  # says so, and names the nearest
         self.session = session
         self._draw_page()
         self._draw_session()
@@ -145,6 +147,8 @@ class Explorer:
         return run
 
     def _search(self, _: Any = None) -> None:
+        if self._resetting:  # every filter that is put back asks for a search of its own
+            return
         controls = {name: control.value for name, control in self._widgets.filters.items()}
         order, descending = controls.pop("order"), controls.pop("descending")
         for name in ("shortest", "longest"):
@@ -154,9 +158,10 @@ class Explorer:
         self._draw_page()
 
     def _reset(self, _: Any) -> None:
-        self._variant = None
+        self._variant, self._resetting = None, True
         for name, control in self._widgets.filters.items():
             control.value = {"order": "start", "descending": False}.get(name, "")
+        self._resetting = False
         self._search()
 
     def _back(self, _: Any) -> None:
@@ -222,7 +227,7 @@ class Explorer:
         widgets, session = self._widgets, self.session
         if session is None:
             return
-        one = self.log.select(session)
+        one = self.log.select(self._list.ids == session)  # a mask: looking an id up takes longer
         if widgets.unmask.value:
             one = SessionLog(replace(one.ledger, masked=False))
         count = int(self._list.table["n_steps"][session])

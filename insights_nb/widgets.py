@@ -270,7 +270,8 @@ class _Output:
         for line, bar, words in zip(lines, self._bars, self._words, strict=False):
             bar.value = line.share
             bar.bar_style = line.style
-            words.value = escape(line.words)
+            # Words that need a second line keep close to the first; a widget's own lines stand far apart.
+            words.value = f'<div style="line-height:1.3;padding:4px 0">{escape(line.words)}</div>'
 
     def finish(self, lines: Sequence[str], *, failed: bool) -> None:
         if failed and len(self._bars) == 1:

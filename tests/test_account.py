@@ -57,3 +57,26 @@ def test_a_file_server_that_is_not_set_is_told_with_the_report_kept() -> None:
     with pytest.raises(ConfigError, match="sftp_host, sftp_username, sftp_password or sftp_key_file") as caught:
         account.access()
     assert "the report is kept" in str(caught.value)
+
+
+def test_a_forked_child_has_a_client_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two processes cannot speak over one connection: in another process the client is another."""
+    account = Account(resolve({"cache_dir": tmp_path}, environ={"INSIGHTS_CONFIG": ""}))
+    ours = account.client
+    assert account.client is ours
+    monkeypatch.setattr("os.getpid", lambda: -1)
+    theirs = account.client
+    assert theirs is not ours
+    assert account.client is theirs
+
+
+def test_a_schema_that_cannot_be_kept_is_asked_for_again(tmp_path: Path) -> None:
+    """A folder that is not ours is left alone: the list of fields is used, and written nowhere."""
+    with service(size=200) as simulator:
+        cache = tmp_path / "cache"
+        cache.mkdir(mode=0o777)
+        cache.chmod(0o777)
+        account = account_for(simulator, cache)
+        assert account.schema() == DOCUMENTED
+        assert list(cache.iterdir()) == []
+        account.client.close()

@@ -1,13 +1,16 @@
 """The cache: entries appear whole, expire, are evicted and cleared."""
 
+import errno
 import gzip
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from insights_nb import disk
 from insights_nb.cache import FRESH_SECONDS, Cache, Entry, Manifest, expiry
 from insights_nb.check import ShardFacts, inspect_shard
 from insights_nb.errors import CacheError, IntegrityError
@@ -178,3 +181,39 @@ def test_a_range_settles_after_a_day() -> None:
     assert expiry(end, moment - 5, moment) == moment + FRESH_SECONDS
     assert expiry(end, moment + 86399, moment + 86500) == moment + 86500 + FRESH_SECONDS
     assert expiry(end, moment + 86400, moment + 86500) is None
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOENT, errno.ELOOP])
+def test_a_shard_that_cannot_be_read_any_more_is_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """A bad sector or a file that is gone is the entry's trouble; too many open files are not."""
+    cache = Cache(tmp_path, "account")
+    entry = publish(cache)
+
+    def refuse(*_: object) -> Iterator[bytes]:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(disk, "read_blocks", refuse)
+    with pytest.raises(IntegrityError, match="cannot be read any more"):
+        cache.check(entry)
+    code = errno.EMFILE
+    with pytest.raises(CacheError):
+        cache.check(entry)
+
+
+def test_every_look_at_a_failing_disk_is_an_error_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that cannot be listed, or cannot be looked at, is said in our words, not the system's."""
+    cache = Cache(tmp_path, "account")
+    mine = publish(cache).folder
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(disk, "names", refuse)
+    for look in (lambda: cache.find(DIGEST, 0.0), cache.entries, lambda: cache.leftovers(DIGEST, mine)):
+        with pytest.raises(CacheError, match="Input/output error"):
+            look()
+    monkeypatch.setattr(os, "lstat", refuse)
+    with pytest.raises(CacheError, match="Input/output error"):
+        cache.require_ours()

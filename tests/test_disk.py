@@ -1,15 +1,21 @@
 """The operations on private files."""
 
 import errno
+import json
 import os
 import stat
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from insights_nb import disk
 from insights_nb.errors import CacheError
+from insights_nb.report import submit
+from insights_nb.spec import Query
+from tests.service import BODY, QuickClock, account_for, service
 
 
 @pytest.fixture(params=[0o000, 0o077])
@@ -181,3 +187,152 @@ def test_a_full_disk_is_noticed_while_writing() -> None:
             disk.write_all(fd, b"x" * 1000)
     finally:
         os.close(fd)
+
+
+class Ledger:
+    """What would be on the disk if the power failed: operations as they pass, and names that came too early.
+
+    A file's bytes are safe once it was forced to the disk after its last write; a name, once its folder was. A
+    name may reach the disk long before that: so it must not be given before what it stands for is safe.
+    """
+
+    def __init__(self) -> None:
+        self.unsafe_files: set[Path] = set()
+        self.unsafe_folders: set[Path] = set()
+        self.faults: list[str] = []
+        self.renames = 0
+        self._open: dict[int, Path] = {}
+        self._lock = threading.Lock()
+
+    def note(self, name: str, given: tuple[Any, ...], came: Any) -> None:
+        """Take an operation and its result."""
+        with self._lock:
+            step = getattr(self, f"_{name}", None)
+            if step is not None:
+                step(given, came)
+
+    def _open_(self, given: tuple[Any, ...], fd: int) -> None:
+        path, flags = Path(given[0]), given[1] if len(given) > 1 else 0
+        self._open[fd] = path
+        if flags & os.O_CREAT and path.name != "used":
+            self.unsafe_files.add(path)
+            self.unsafe_folders.add(path.parent)
+
+    def _write(self, given: tuple[Any, ...], _: int) -> None:
+        self.unsafe_files.add(self._open[given[0]])
+
+    def _fsync(self, given: tuple[Any, ...], _: None) -> None:
+        path = self._open[given[0]]
+        self.unsafe_files.discard(path)
+        self.unsafe_folders.discard(path)
+
+    def _mkdir(self, given: tuple[Any, ...], _: None) -> None:
+        self.unsafe_folders.add(Path(given[0]).parent)
+
+    def _unlink(self, given: tuple[Any, ...], _: None) -> None:
+        self.unsafe_files.discard(Path(given[0]))
+
+    def _replace(self, given: tuple[Any, ...], _: None) -> None:
+        source, target = Path(given[0]), Path(given[1])
+        self.renames += 1
+        early = [path for path in self.unsafe_files if path == source or source in path.parents]
+        early += [path for path in self.unsafe_folders if path == source or source in path.parents]
+        self.faults += [f"{target.name} before {path.name}" for path in early]
+        self.unsafe_files -= {*early}
+        self.unsafe_folders -= {*early}
+        self.unsafe_folders |= {source.parent, target.parent}
+
+
+class Watched:
+    """The module ``os`` as the room sees it, with every operation noted after it was done."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def __getattr__(self, name: str) -> Any:
+        real = getattr(os, name)
+        if name not in {"open", "write", "fsync", "mkdir", "unlink", "replace"}:
+            return real
+
+        def noted(*given: Any, **named: Any) -> Any:
+            came = real(*given, **named)
+            self._ledger.note({"open": "open_"}.get(name, name), given, came)
+            return came
+
+        return noted
+
+
+def run_watched(monkeypatch: pytest.MonkeyPatch, cache: Path) -> tuple[Ledger, list[str]]:
+    """One query from POST to publication; the ledger, and what was not safe when the query was sent."""
+    ledger, at_post = Ledger(), list[str]()
+    monkeypatch.setattr(disk, "os", Watched(ledger))
+    with service(size=500, shard_rows=100) as simulator:
+        account = account_for(simulator, cache, QuickClock())
+        send = account.client.submit
+
+        def submit_noted(body: Any) -> str:
+            unsafe = ledger.unsafe_files | ledger.unsafe_folders
+            at_post.extend(str(path) for path in unsafe if "jobs" in path.parts or path == cache)
+            return send(body)
+
+        monkeypatch.setattr(account.client, "submit", submit_noted)
+        assert len(submit(account, Query(json.dumps(BODY))).result()) > 50
+        account.client.close()
+    monkeypatch.undo()
+    return ledger, at_post
+
+
+def test_the_power_may_fail_at_any_moment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No name before its bytes, no entry before its shards and manifest, no POST before its record, all the way."""
+    ledger, at_post = run_watched(monkeypatch, tmp_path / "cache")
+    assert ledger.renames > 10
+    assert ledger.faults == []
+    assert at_post == []
+    kept = {path for path in ledger.unsafe_folders if path.exists() and not {"partial", "trash"} & set(path.parts)}
+    assert kept == set()
+
+
+@pytest.mark.parametrize("without", ["fsync", "fsync_dir"])
+def test_a_disk_that_is_not_forced_is_noticed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, without: str) -> None:
+    """Control: leave out forcing files, or folders, and the ledger has something to say."""
+    monkeypatch.setattr(disk, without, lambda *_: None)
+    ledger, at_post = run_watched(monkeypatch, tmp_path / "cache")
+    assert ledger.faults
+    assert bool(at_post) is (without == "fsync_dir")
+
+
+def test_a_folder_is_removed_though_another_kernel_is_at_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files that vanish while a tree is removed are no failure, and the rest goes too."""
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    for number in range(5):
+        (tree / str(number)).touch()
+    unlink, first = os.unlink, [True]
+
+    def overtaken(path: Any, **more: Any) -> None:
+        unlink(path, **more)
+        if first.pop() if first else False:
+            unlink(path, **more)
+
+    monkeypatch.setattr(os, "unlink", overtaken)
+    disk.remove_tree(tree)
+    assert not tree.exists()
+
+
+def test_a_failed_mode_leaves_no_descriptor_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the mode cannot be set the file is closed again."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "fchmod", refuse)
+    close, closed = os.close, list[int]()
+
+    def noted(fd: int) -> None:
+        closed.append(fd)
+        close(fd)
+
+    monkeypatch.setattr(os, "close", noted)
+    with pytest.raises(OSError):
+        disk.create_exclusive(tmp_path / "part")
+    assert len(closed) == 1

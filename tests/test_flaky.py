@@ -1,9 +1,5 @@
 """The whole pipeline, from the question to the frame, over a line that breaks and with a clock that is wrong."""
 
-import os
-import signal
-import subprocess
-import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import suppress
@@ -16,7 +12,6 @@ import pytest
 
 from insights_nb.account import Account
 from insights_nb.errors import InsightsError
-from insights_nb.journal import Journal
 from insights_nb.report import submit
 from insights_nb.simulator import Simulator
 from insights_nb.spec import build_query
@@ -119,36 +114,3 @@ def test_a_wrong_calendar_changes_no_call(simulator: Simulator, tmp_path: Path, 
     assert {status for _, _, status in calls} <= {200, 201}
     assert told(wrong) == wanted
     assert len(simulator.calls) == begun + len(calls)
-
-
-FORKING = """
-import os, sys, time
-from pathlib import Path
-from insights_nb.journal import Journal
-driver = Journal(Path(sys.argv[1])).driver("a" * 64)
-assert driver.try_acquire()
-child = os.fork()
-if not child:
-    os.close(1)  # the parent's end alone ends what is read from it
-    time.sleep(60)
-    os._exit(0)
-print(child, flush=True)
-time.sleep(60)
-"""
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="nobody forks there")
-def test_a_forked_child_keeps_no_lock_alive(tmp_path: Path) -> None:
-    """A kernel that forked a worker and was killed holds its report no more, though the worker lives on."""
-    kernel = subprocess.Popen([sys.executable, "-c", FORKING, str(tmp_path)], stdout=subprocess.PIPE, text=True)
-    assert kernel.stdout is not None
-    worker = int(kernel.stdout.readline())
-    driver = Journal(tmp_path).driver("a" * 64)
-    try:
-        assert not driver.try_acquire()
-        kernel.kill()
-        kernel.communicate()
-        assert driver.try_acquire()
-        driver.release()
-    finally:
-        os.kill(worker, signal.SIGKILL)

@@ -242,7 +242,11 @@ class Lifecycle(RuleBasedStateMachine):
 def run_machine(simulator: Simulator, **more: Any) -> None:
     machine = type("Bound", (Lifecycle,), {"simulator": simulator})
     calm: dict[str, Any] = {"deadline": None, "suppress_health_check": list(HealthCheck), "report_multiple_bugs": False}
-    run_state_machine_as_test(machine, settings=settings(max_examples=30, stateful_step_count=30, **calm, **more))
+    try:
+        run_state_machine_as_test(machine, settings=settings(max_examples=30, stateful_step_count=30, **calm, **more))
+    finally:
+        # Hypothesis keeps the class, which must not keep the service.
+        del machine.simulator  # type: ignore[attr-defined]
 
 
 def test_nothing_is_asked_twice_whatever_happens() -> None:

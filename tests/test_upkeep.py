@@ -11,7 +11,17 @@ from insights_nb import columns
 from insights_nb.cache import Cache, Entry
 from insights_nb.errors import CacheError
 from insights_nb.journal import SETTLE_SECONDS, Job, Journal, State
-from insights_nb.upkeep import accounts, clear, clear_everything, evict, last_used, repair, verify
+from insights_nb.upkeep import (
+    LEFTOVER_SECONDS,
+    accounts,
+    clear,
+    clear_everything,
+    evict,
+    last_used,
+    repair,
+    sweep,
+    verify,
+)
 from tests.test_cache import MANIFEST, publish, stage
 
 LATE = 1e10
@@ -160,3 +170,35 @@ def test_a_folder_that_is_not_ours_is_never_cleared(tmp_path: Path) -> None:
     with pytest.raises(CacheError, match="symbolic link"):
         clear_everything(tmp_path / "root")
     assert (target / "file").read_text() == "keep"
+
+
+def test_what_killed_kernels_left_is_swept(tmp_path: Path) -> None:
+    """A half-removed entry goes at once; half-fetched and quarantined ones after a week, whoever is at them."""
+    cache = Cache(tmp_path, "account")
+    trash = cache.folder / "trash" / "0123456789ab"
+    trash.mkdir(parents=True)
+    (trash / "shard-00000.csv.gz").write_text(CANARY)
+    half = stage(cache)[0]
+    cache.quarantine(publish(cache, replace(MANIFEST, digest="8" * 64)))
+    odd = next((cache.folder / "quarantine").iterdir())
+    now = half.stat().st_mtime
+    sweep(cache, now + 60)
+    assert canaries(tmp_path) == []
+    assert half.exists()
+    assert odd.exists()
+    sweep(cache, now + LEFTOVER_SECONDS + 60)
+    assert not half.exists()
+    assert not odd.exists()
+
+
+def test_an_expired_entry_is_evicted(tmp_path: Path) -> None:
+    """What is no answer any more goes with the next report, unless it was read within the hour."""
+    cache = Cache(tmp_path, "account")
+    expired = publish(cache, replace(MANIFEST, digest="8" * 64, expires=3000.0))
+    newest = publish(cache)
+    used(expired, LATE - 60)
+    evict(cache, 10**9, newest, LATE)
+    assert len(cache.entries()) == 2
+    used(expired, LATE - 7200)
+    evict(cache, 10**9, newest, LATE)
+    assert cache.entries() == [newest]

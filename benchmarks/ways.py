@@ -1,0 +1,209 @@
+"""The ways that are measured, ours and others', each run alone in a process of its own by ``speed.py``."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path[:0] = [str(Path(__file__).resolve().parent.parent), str(Path(__file__).resolve().parent)]
+
+FIELDS = """EventName TimeStamp FlowId FlowName ActionId ActionName IsTriggerAction SessionId TransactionId
+    ApplicationRegion StartTime EndTime Path ExitReason DtmfInput ErrorReason EventVersion""".split()
+TIMES = ["TimeStamp", "StartTime", "EndTime"]
+BODY = {
+    "data": {"ApplicationExitEvent": {"fields": FIELDS}},
+    "timestamp": {"$gte": "2026-03-01T00:00:00Z", "$lte": "2026-03-08T00:00:00Z"},
+}
+
+
+def account_and_query(folder: Path, cap: int = 10**12) -> Any:
+    """Return an account whose cache is a folder, and the query whose report it holds."""
+    from insights_nb.account import Account
+    from insights_nb.settings import resolve
+    from insights_nb.spec import Query, canonical
+
+    told = {"cache_dir": folder, "username": "benchmark", "password": "none", "cache_max_bytes": cap}
+    return Account(resolve(told, environ={"INSIGHTS_CONFIG": ""})), Query(canonical(BODY))
+
+
+def ours(folder: Path, cap: int, **how: Any) -> Any:
+    """Ask a query whose report is in the cache; with a cap of nothing no copy is made."""
+    from insights_nb.report import submit
+
+    account, query = account_and_query(folder, cap)
+    return submit(account, query).result(**how)
+
+
+def shards(folder: Path) -> list[Path]:
+    """Return the cached report's files."""
+    return sorted(folder.rglob("shard-*.csv.gz"))
+
+
+def by_pandas(folder: Path) -> Any:
+    """What an expert writes: declared dtypes, then the times by their one format."""
+    import pandas as pd
+
+    dtypes: Any = dict.fromkeys(FIELDS, "str") | {"IsTriggerAction": "boolean", "EventVersion": "Int64"}
+    frame = pd.concat([pd.read_csv(path, dtype=dtypes) for path in shards(folder)], ignore_index=True)
+    for name in TIMES:
+        frame[name] = pd.to_datetime(frame[name].str.removesuffix(" UTC"), format="ISO8601", utc=True)
+    return frame
+
+
+def by_polars(folder: Path) -> Any:
+    """Declared text, then the typed columns, in one lazy query."""
+    import polars as pl
+
+    rows = pl.scan_csv(shards(folder), schema=dict.fromkeys(FIELDS, pl.String))
+    typed = [pl.col(name).str.to_datetime("%Y-%m-%d %H:%M:%S%.f UTC", time_unit="us") for name in TIMES]
+    typed += [pl.col("IsTriggerAction") == "true", pl.col("EventVersion").cast(pl.Int64)]
+    return rows.with_columns(typed).collect().to_arrow()
+
+
+def by_duckdb(folder: Path) -> Any:
+    """Declared types in one query, into Arrow."""
+    import duckdb
+
+    times = ", ".join(f"CAST(replace({name}, ' UTC', '') AS TIMESTAMP) AS {name}" for name in TIMES)
+    files = [str(path) for path in shards(folder)]
+    return duckdb.sql(
+        f"SELECT * REPLACE ({times}, CAST(IsTriggerAction AS BOOLEAN) AS IsTriggerAction, "  # noqa: S608
+        f"CAST(EventVersion AS BIGINT) AS EventVersion) FROM read_csv({files}, header=true, all_varchar=true)"
+    ).to_arrow_table()
+
+
+def by_pyarrow(folder: Path) -> Any:
+    """One shard after another, declared types, the times by a cast."""
+    import pyarrow as pa
+    from pyarrow import compute, csv
+
+    types = dict.fromkeys(FIELDS, pa.large_string()) | {"IsTriggerAction": pa.bool_(), "EventVersion": pa.int64()}
+    options = csv.ConvertOptions(column_types=types, strings_can_be_null=True)
+    table = pa.concat_tables([csv.read_csv(path, convert_options=options) for path in shards(folder)])
+    for name in TIMES:
+        bare = compute.replace_substring(table.column(name), " UTC", "Z")
+        table = table.set_column(FIELDS.index(name), name, bare.cast(pa.timestamp("us", tz="UTC")))
+    return table
+
+
+def touched(frame: Any) -> Any:
+    """Look at every cell of a frame once."""
+    return [column.str.len().sum() if column.dtype == "str" else column.isna().sum() for _, column in frame.items()]
+
+
+def clear_copy(folder: Path) -> None:
+    """Take the columnar copy away."""
+    for path in [*folder.rglob("columns.arrow"), *folder.rglob("columns.json")]:
+        path.unlink()
+
+
+WAYS: dict[str, Callable[[Path], Any]] = {
+    "pandas": by_pandas,
+    "pandas, every column touched": lambda folder: touched(by_pandas(folder)),
+    "polars": by_polars,
+    "duckdb": by_duckdb,
+    "pyarrow": by_pyarrow,
+    "ours cold": lambda folder: ours(folder, 1),
+    "ours cold, Arrow dtypes": lambda folder: ours(folder, 1, dtype_backend="pyarrow"),
+    "ours cold, copy written": lambda folder: ours(folder, 10**12, dtype_backend="pyarrow"),
+    "ours warm": lambda folder: ours(folder, 10**12),
+    "ours warm, Arrow dtypes": lambda folder: ours(folder, 10**12, dtype_backend="pyarrow"),
+    "ours warm, two columns": lambda folder: ours(folder, 10**12, columns=["SessionId", "ExitReason"]),
+    "ours warm, every column touched": lambda folder: touched(ours(folder, 10**12)),
+}
+
+
+def fetch_ours(place: dict[str, Any], target: Path) -> None:
+    """By our transfer: connect, fetch, check, put under its name."""
+    from insights_nb.access import Access
+    from insights_nb.transfer import fetch_shards
+
+    keys = tuple(place["host_keys"])
+    access = Access("127.0.0.1", place["port"], place["user"], None, Path(place["key"]), keys, place["root"])
+    fetch_shards(access, [place["file"]], target / "ours", observe=lambda *_: None)
+
+
+def fetch_openssh(place: dict[str, Any], target: Path) -> None:
+    """By the sftp command, with its own settings."""
+    quiet = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"]
+    where = f"{place['user']}@127.0.0.1:{place['root']}/{place['file']}"
+    command = ["sftp", "-q", *quiet, "-i", place["key"], "-P", str(place["port"]), where, str(target / "openssh")]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+
+def fetch_paramiko(place: dict[str, Any], target: Path) -> None:
+    """By paramiko's own get."""
+    import paramiko
+
+    with paramiko.Transport(("127.0.0.1", place["port"])) as transport:
+        transport.connect(username=place["user"], pkey=paramiko.Ed25519Key.from_private_key_file(place["key"]))
+        client = paramiko.SFTPClient.from_transport(transport)
+        assert client is not None
+        client.get(f"{place['root']}/{place['file']}", str(target / "paramiko"))
+
+
+def fetch_asyncssh(place: dict[str, Any], target: Path) -> None:
+    """By asyncssh's get, many requests at once."""
+    import asyncssh
+
+    async def fetch() -> None:
+        words: Any = {"known_hosts": None, "client_keys": [place["key"]], "username": place["user"]}
+        async with asyncssh.connect("127.0.0.1", place["port"], **words) as connection:
+            async with connection.start_sftp_client() as client:
+                await client.get(f"{place['root']}/{place['file']}", str(target / "asyncssh"))
+
+    asyncio.run(fetch())
+
+
+FETCHES: dict[str, Callable[[dict[str, Any], Path], None]] = {
+    "ours": fetch_ours,
+    "OpenSSH sftp": fetch_openssh,
+    "paramiko get": fetch_paramiko,
+    "asyncssh": fetch_asyncssh,
+}
+
+
+def anonymous_peak() -> float:
+    """Most memory this process held, MB; pages of mapped files, which the system takes back, are in it too."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+
+
+def main() -> None:
+    """Do one thing and print how long it took: the libraries are imported before the clock runs."""
+    name, folder = sys.argv[1], Path(sys.argv[2])
+    if len(sys.argv) > 3:
+        place = json.loads(sys.argv[3])
+        if name == "ours":
+            import insights_nb.link  # noqa: F401
+
+            os.makedirs(folder / "ours", 0o700, exist_ok=True)
+        started = time.perf_counter()
+        FETCHES[name](place, folder)
+    else:
+        if name == "ours cold, copy written":
+            clear_copy(folder)
+        import pandas as pd
+        import pyarrow.csv
+        import pyarrow.dataset  # noqa: F401
+
+        import insights_nb.report  # noqa: F401
+
+        if name in ("polars", "duckdb"):
+            __import__(name)
+        pd.Series(["a"], dtype="str").str.len()
+        started = time.perf_counter()
+        kept = WAYS[name](folder)
+        del kept
+    print(json.dumps({"seconds": time.perf_counter() - started, "peak": anonymous_peak()}))
+
+
+if __name__ == "__main__":
+    main()

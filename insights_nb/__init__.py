@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from insights_nb.inventory import cache_info, clear_cache, info, jobs
     from insights_nb.notebook import gather, query, schema, submit
     from insights_nb.report import Report
-    from insights_nb.sessions import session_log
+    from insights_nb.sessions import OutcomeRules, session_log
 
 __all__ = [
     "ApiError",
@@ -47,6 +47,7 @@ __all__ = [
     "HostKeyError",
     "InsightsError",
     "IntegrityError",
+    "OutcomeRules",
     "QueryError",
     "Report",
     "ReportError",
@@ -85,6 +86,7 @@ _ROOMS = {
     "inventory": "cache_info clear_cache info jobs",
     "notebook": "gather query schema submit",
     "report": "Report",
+    "sessions": "OutcomeRules",
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names.split()}
 

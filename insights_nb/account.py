@@ -8,7 +8,7 @@ from insights_nb import disk
 from insights_nb.cache import VERSION, Cache
 from insights_nb.catalog import Schema
 from insights_nb.client import Client
-from insights_nb.errors import CacheError, ConfigError, QueryError
+from insights_nb.errors import ApiError, CacheError, ConfigError, QueryError
 from insights_nb.journal import Journal
 from insights_nb.settings import Settings
 from insights_nb.spec import Query
@@ -68,8 +68,10 @@ class Account:
         """Events and fields from memory, or from a file younger than a day; asks nobody."""
         if self._schema is None:
             kept = disk.read_json(self.cache.folder / "schema.json")
-            if isinstance(kept, dict) and 0 <= self.clock.now() - kept.get("fetched", 0) < SCHEMA_SECONDS:
-                self._schema = Schema.from_answer(kept.get("schema"))
+            # Another version's file, or garbage, is a miss.
+            with suppress(ApiError, AttributeError, TypeError):
+                if 0 <= self.clock.now() - kept.get("fetched", 0) < SCHEMA_SECONDS:
+                    self._schema = Schema.from_answer(kept.get("schema"))
         return self._schema
 
     def check(self, build: Callable[[Schema], Query]) -> Query:

@@ -29,6 +29,18 @@ def test_the_schema_is_kept_for_a_day(tmp_path: Path) -> None:
         assert simulator.count("GET", "/Q$") == 2
 
 
+@pytest.mark.parametrize("content", ["", "[]", '{"fetched": "x"}', '{"fetched": 1e11, "schema": 5}', '{"schema": {}}'])
+def test_a_kept_schema_that_is_garbage_is_a_miss(tmp_path: Path, content: str) -> None:
+    """Whatever another version or a torn disk left there, the service is asked."""
+    with service(size=200) as simulator:
+        account = account_for(simulator, tmp_path, QuickClock())
+        account.schema()
+        path = account.cache.folder / "schema.json"
+        path.write_text(content.replace("1e11", str(account.clock.now())))
+        assert account_for(simulator, tmp_path).schema() == DOCUMENTED
+        assert simulator.count("GET", "/Q$") == 2
+
+
 def test_a_kept_schema_is_refreshed_before_it_refuses(tmp_path: Path) -> None:
     """A field the service got since yesterday is no mistake of the user's."""
 

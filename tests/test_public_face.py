@@ -14,6 +14,7 @@ import insights_nb as insights
 from insights_nb import errors
 
 PROMISED = {
+    "OutcomeRules",
     "Report",
     "Schema",
     "cache_info",

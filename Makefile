@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test peers long torture lint notebooks pictures clean
+.PHONY: setup demo test peers long torture bench large lint notebooks pictures clean
 
 setup: $(STAMP)
 
@@ -36,6 +36,14 @@ long: setup
 # Kills, crashes, failing disks and Ctrl-C at every point, in their long form: half an hour, and a table of counts.
 torture: setup
 	$(BIN)/python benchmarks/torture.py
+
+# One table of the aims of speed beside real peers, in some minutes; `make large` is a report larger than its memory.
+bench: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench,dev]'
+	$(BIN)/python benchmarks/speed.py --turns 3
+
+large: setup
+	$(BIN)/python benchmarks/large.py
 
 notebooks: setup
 	$(BIN)/python -m jupyterlab notebooks

@@ -1,4 +1,3 @@
-# ruff: noqa: T201 - a command line prints
 """Every aim of speed beside its peers, measured in one run on the same rows, as one table.
 
     python benchmarks/speed.py [--rows 2000000] [--turns 5] [--megabytes 100] [--work FOLDER]
@@ -27,7 +26,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE)]
@@ -178,8 +176,8 @@ def machine() -> str:
     names = ("pandas", "pyarrow", "polars", "duckdb", "paramiko", "asyncssh", "isal", "xxhash")
     there = ", ".join(f"{name} {version(name)}" for name in names if importlib.util.find_spec(name))
     ssh = subprocess.run(["ssh", "-V"], capture_output=True, text=True, check=False).stderr.split(",")[0]
-    load = f"{os.getloadavg()[0]:.1f}"
-    return f"{os.cpu_count()} cores ({platform.machine()}), load {load}, Python {platform.python_version()}, {there}, {ssh}"
+    cores = f"{os.cpu_count()} cores ({platform.machine()}), load {os.getloadavg()[0]:.1f}"
+    return f"{cores}, Python {platform.python_version()}, {there}, {ssh}"
 
 
 def main() -> None:

@@ -75,7 +75,7 @@ def by_duckdb(folder: Path) -> Any:
     times = ", ".join(f"CAST(replace({name}, ' UTC', '') AS TIMESTAMP) AS {name}" for name in TIMES)
     files = [str(path) for path in shards(folder)]
     return duckdb.sql(
-        f"SELECT * REPLACE ({times}, CAST(IsTriggerAction AS BOOLEAN) AS IsTriggerAction, "  # noqa: S608
+        f"SELECT * REPLACE ({times}, CAST(IsTriggerAction AS BOOLEAN) AS IsTriggerAction, "
         f"CAST(EventVersion AS BIGINT) AS EventVersion) FROM read_csv({files}, header=true, all_varchar=true)"
     ).to_arrow_table()
 
@@ -156,9 +156,9 @@ def fetch_asyncssh(place: dict[str, Any], target: Path) -> None:
 
     async def fetch() -> None:
         words: Any = {"known_hosts": None, "client_keys": [place["key"]], "username": place["user"]}
-        async with asyncssh.connect("127.0.0.1", place["port"], **words) as connection:
-            async with connection.start_sftp_client() as client:
-                await client.get(f"{place['root']}/{place['file']}", str(target / "asyncssh"))
+        connecting = asyncssh.connect("127.0.0.1", place["port"], **words)
+        async with connecting as connection, connection.start_sftp_client() as client:
+            await client.get(f"{place['root']}/{place['file']}", str(target / "asyncssh"))
 
     asyncio.run(fetch())
 
@@ -182,7 +182,7 @@ def main() -> None:
     if len(sys.argv) > 3:
         place = json.loads(sys.argv[3])
         if name == "ours":
-            import insights_nb.link  # noqa: F401
+            import insights_nb.link
 
             os.makedirs(folder / "ours", 0o700, exist_ok=True)
         started = time.perf_counter()

@@ -7,6 +7,7 @@
     <root>/v1/<account>/entries/<kk>/<digest>/<generation>/
         manifest.json · shard-00000.csv.gz …      complete, verified, read-only
         used                                      touched by every reader
+        columns.arrow · columns.json              derived from the shards, see insights_nb.columns
     <root>/v1/<account>/quarantine/               entries that failed a later check
 
 A folder becomes an entry by one rename, after every shard was verified: a reader sees a whole report or none.

@@ -14,6 +14,7 @@ import io
 import json
 import os
 import secrets
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -32,6 +33,7 @@ FORM = 1
 FILE = "columns.arrow"
 RECORD = "columns.json"
 BLOCK = 1 << 20
+STRAY_SECONDS = 3600.0
 
 # By bytes of CSV, which the columns take about as many of. Below the first, reading the shards is as quick as
 # mapping a copy; up to the second it is mapped as it lies; then it is compressed, and has to be taken apart to be
@@ -168,8 +170,11 @@ def size(entry: Entry) -> int:
 def clear(entry: Entry) -> None:
     """Remove an entry's copy; OSError where the disk says no. Who has it mapped keeps what he reads."""
     # The record first: a file without one is no copy.
-    for path in sorted(_files(entry), key=lambda path: path.name != RECORD):
-        disk.remove(path)
+    disk.remove(entry.folder / RECORD)
+    for path in _files(entry):
+        # Another kernel may be writing one just now; a killed one does not any more.
+        if path.suffix != disk.TEMPORARY or time.time() - disk.changed(path) > STRAY_SECONDS:
+            disk.remove(path)
 
 
 def clear_quietly(entry: Entry) -> None:

@@ -157,9 +157,9 @@ def _sent(
     deadline = time.monotonic() + WHOLE_SECONDS
     limit = threading.Timer(WHOLE_SECONDS, line.cut)
     limit.daemon = True
-    limit.start()
     host = urlsplit(url).hostname
     try:
+        limit.start()
         with requests.Session() as session:
             session.mount("http://", line)
             session.mount("https://", line)
@@ -189,7 +189,8 @@ def _sent(
                 return response.status_code, target, b"".join(chunks)
     finally:
         limit.cancel()
-        limit.join()
+        with suppress(RuntimeError):  # stopped before it had begun
+            limit.join()
 
 
 def _revealed(value: object) -> str:

@@ -33,7 +33,7 @@ from insights_nb.errors import FrameError, IntegrityError
 # Timestamps need no entry: pandas makes them datetime64[us, UTC] by itself.
 _PANDAS = {TEXT: pd.StringDtype(na_value=np.nan), pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
 
-_PIECE = 1 << 23  # text parsed at once: less is more pieces for whoever reads the frame, more leaves the processor's cache
+_PIECE = 1 << 23  # text parsed at once: less makes a frame of more pieces, more leaves the processor's cache
 _LONGEST_RECORD = 1 << 28
 _WORKERS = max(2, min(4, os.cpu_count() or 1))
 _LISTED = 30  # column names a message holds at most

@@ -192,6 +192,19 @@ def test_what_is_open_outlives_its_removal(tmp_path: Path) -> None:
     assert table == pa.Table.from_batches(batches(100))
 
 
+def test_another_kernel_s_half_written_copy_stays_until_it_is_old(tmp_path: Path) -> None:
+    """What is being written is left alone, and counted; what a killed kernel left an hour ago goes."""
+    entry = copied(tmp_path)
+    stray = entry.folder / f".{columns.FILE}.0123456789ab{disk.TEMPORARY}"
+    stray.write_bytes(b"half")
+    columns.clear(entry)
+    assert columns.size(entry) == 4
+    os.utime(stray, (1, 1))
+    columns.write(entry, SCHEMA, batches(100))
+    assert not stray.exists()
+    assert columns.open_table(entry, ASKED) is not None
+
+
 def test_which_reports_get_a_copy() -> None:
     """None for small ones, none for huge ones, none that would take more than half of the cache."""
     sizes = (0, columns.SMALLEST, columns.LARGEST, columns.LARGEST + 1)

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from insights_nb.account import Account
+from insights_nb.answers import Status
 from insights_nb.journal import Job, State
 from insights_nb.settings import resolve
 from insights_nb.waiting import _look_after, poll_pause, settle, timed_out
@@ -55,7 +56,11 @@ def test_a_report_its_kernel_saw_through_meanwhile_is_not_looked_after(tmp_path:
     account = Account(resolve({"cache_dir": tmp_path}, environ={"INSIGHTS_CONFIG": ""}))
     job = account.journal.save(Job("d" * 64, "{}", "", State.RUNNING, 1.0, 1.0, report_id="id"), 1.0)
     account.journal.save(replace(job, state=State.DONE), 2.0)
-    account.client.status = lambda _: pytest.fail("asked")  # type: ignore[method-assign]
+
+    def fail(report_id: str) -> Status:
+        raise AssertionError("asked")
+
+    account.client.status = fail  # type: ignore[method-assign]
     _look_after(account, [job], {})
     kept = account.journal.load(job.digest)
     assert kept is not None

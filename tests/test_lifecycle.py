@@ -239,11 +239,13 @@ class Lifecycle(RuleBasedStateMachine):
             assert sum(job.state is State.RUNNING for job in jobs) <= 2
 
 
-def run_machine(simulator: Simulator, **more: Any) -> None:
+def run_machine(simulator: Simulator, examples: int = 30, **more: Any) -> None:
     machine = type("Bound", (Lifecycle,), {"simulator": simulator})
     calm: dict[str, Any] = {"deadline": None, "suppress_health_check": list(HealthCheck), "report_multiple_bugs": False}
     try:
-        run_state_machine_as_test(machine, settings=settings(max_examples=30, stateful_step_count=30, **calm, **more))
+        run_state_machine_as_test(
+            machine, settings=settings(max_examples=examples, stateful_step_count=30, **calm, **more)
+        )
     finally:
         # Hypothesis keeps the class, which must not keep the service.
         del machine.simulator  # type: ignore[attr-defined]
@@ -255,10 +257,10 @@ def test_nothing_is_asked_twice_whatever_happens() -> None:
         run_machine(simulator)
 
 
-# No search for the shortest example: that there is one is all we want to know.
+# No search for the shortest example: that there is one is all we want to know, and the first one ends the search.
 @pytest.mark.parametrize("without", ["load", "jobs"])
 def test_without_a_journal_the_law_breaks(monkeypatch: pytest.MonkeyPatch, without: str) -> None:
     """Control: kernels that do not look at their own record, or at those of others, are found out."""
     monkeypatch.setattr(Journal, without, lambda *_: None if without == "load" else [])
     with Simulator(events=TABLE, shard_rows=8) as simulator, pytest.raises(AssertionError):
-        run_machine(simulator, phases=[Phase.generate], database=None)
+        run_machine(simulator, examples=600, phases=[Phase.generate], database=None)

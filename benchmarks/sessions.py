@@ -1,4 +1,3 @@
-
 """How fast the session tables are: each one's seconds and memory, beside one sort, plain pandas and pm4py.
 
     python benchmarks/sessions.py 1 3 10          # millions of rows; pm4py is measured where it is installed

@@ -84,7 +84,7 @@ def test_the_troubleshooter_s_story_has_every_picture() -> None:
     """The second notebook draws each chart a log has, and ends with what was found beside what was planted."""
     cells = code_cells(read(NOTEBOOKS[0].with_name("02_troubleshoot_a_flow.ipynb")))
     code = "\n".join(cell.source for cell in cells)
-    charts = [name for name in vars(Plots) if not name.startswith("_")]
+    charts = [name for name in dir(Plots) if not name.startswith("_")]
     assert [name for name in charts if f".plot.{name}(" not in code] == []
     assert "found" in cells[-1].outputs[0]["data"]["text/plain"]
     assert "service.truths" in cells[-1].source

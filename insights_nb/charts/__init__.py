@@ -7,6 +7,9 @@ chart is drawn, not before.
 from .bars import compare, drop_off, dwell, funnel, loops, prompts
 from .endings import exits, exits_over_time
 from .grids import step_matrix, transitions, variants
+from .hours import hourly, load, load_by_weekday
+from .ribbons import step_flow
+from .strips import evenly, timelines
 from .style import describe
 from .waterfall import timeline
 
@@ -15,13 +18,19 @@ __all__ = [
     "describe",
     "drop_off",
     "dwell",
+    "evenly",
     "exits",
     "exits_over_time",
     "funnel",
+    "hourly",
+    "load",
+    "load_by_weekday",
     "loops",
     "prompts",
+    "step_flow",
     "step_matrix",
     "timeline",
+    "timelines",
     "transitions",
     "variants",
 ]

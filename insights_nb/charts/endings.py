@@ -21,6 +21,8 @@ from .style import (
     percent,
     shorten,
     text_color,
+    time_axis,
+    time_places,
 )
 
 if TYPE_CHECKING:
@@ -142,7 +144,7 @@ def exits_over_time(
     table = _merged(table, min(top, len(COLORS) - 1))
     totals = table.sum(axis=1)
     shares = table.div(totals.where(totals > 0), axis=0).fillna(0.0)
-    when, width = _places(table.index, tz)
+    when, width = time_places(table.index, tz)
     base = np.zeros(len(shares))
     for number, name in enumerate(shares.columns):
         other = str(name).startswith("other (") or name == MISSING
@@ -157,7 +159,7 @@ def exits_over_time(
             linewidth=0,
         )
         base = base + shares[name].to_numpy()
-    _time_axis(ax, tz)
+    time_axis(ax, tz)
     ax.set_ylim(0, 1)
     ax.set_yticks([0, 0.5, 1], ["0 %", "50 %", "100 %"])
     bare(ax)
@@ -172,27 +174,6 @@ def _merged(table: pd.DataFrame, top: int) -> pd.DataFrame:
         return table
     rest = table.iloc[:, top:].sum(axis=1).rename(f"other ({table.shape[1] - top})")
     return pd.concat([table.iloc[:, :top], rest], axis=1)
-
-
-def _places(index: pd.Index, tz: str) -> tuple[Any, float]:
-    """Middle of each stretch in matplotlib's days, and their width."""
-    from matplotlib import dates
-
-    days: Any = dates
-    starts = days.date2num(pd.DatetimeIndex(index).tz_convert(tz).to_pydatetime())
-    width = float(np.diff(starts).min()) if len(starts) > 1 else 1 / 24
-    return starts + width / 2, width
-
-
-def _time_axis(ax: Axes, tz: str) -> None:
-    from matplotlib import dates as untyped
-
-    dates: Any = untyped
-    zone = pd.Timestamp("2020-01-01", tz=tz).tzinfo
-    locator = dates.AutoDateLocator(tz=zone, minticks=3, maxticks=8)
-    ax.xaxis.set_major_locator(locator)
-    ax.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator, tz=zone))
-    ax.xaxis.get_offset_text().set_visible(False)
 
 
 def _name_layers(ax: Axes, shares: pd.DataFrame, when: Any, width: float) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +17,8 @@ from .style import (
     canvas,
     headline,
     ink_on,
+    key_below,
+    letter,
     nothing_to_draw,
     percent,
     plain_action,
@@ -33,12 +34,22 @@ MOST_STEPS = 16
 START, END, ENDED, NOT_BEGUN = "(start)", "(end)", "(ended)", "(not begun)"
 
 
-def _heat(ax: Axes, shares: npt.NDArray[np.float64], rows: list[str], columns: list[str], *, slant: bool) -> None:
-    """Cells of blue, a label where a cell holds at least 1 %."""
+def heat(
+    ax: Axes,
+    shares: npt.NDArray[np.float64],
+    rows: list[str],
+    columns: list[str],
+    *,
+    slant: bool,
+    labels: list[list[str]] | None = None,
+) -> None:
+    """Cells of blue, labelled as told; else with the percentage where a cell holds at least 1 %."""
     ax.imshow(wash(shares), aspect="auto", interpolation="nearest")
-    for row, column in zip(*np.nonzero(shares >= 0.01), strict=True):
-        share = float(shares[row, column])
-        ax.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=SMALL, color=ink_on(share))
+    if labels is None:
+        labels = [[f"{100 * share:.0f}" if share >= 0.01 else "" for share in row] for row in shares]
+    for (row, column), share in np.ndenumerate(shares):
+        if words := labels[row][column]:
+            ax.text(column, row, words, ha="center", va="center", fontsize=SMALL, color=ink_on(float(share)))
     ax.set_yticks(range(len(rows)), rows)
     ax.set_xticks(range(len(columns)), columns)
     bare(ax)
@@ -90,7 +101,7 @@ def transitions(table: pd.DataFrame, *, ax: Axes | None = None, subtitle: str = 
     shares = shares / np.maximum(shares.sum(axis=1, keepdims=True), 1)
     ax = canvas(ax, 3.2 + 0.5 * len(columns), 2.2 + 0.34 * len(rows))
     short = [action_label(name, 30) for name in rows]
-    _heat(ax, shares, short, [action_label(plain_action(name), 18) for name in columns], slant=True)
+    heat(ax, shares, short, [action_label(plain_action(name), 18) for name in columns], slant=True)
     note = f"percent of what leaves the action on the left · {subtitle}"
     headline(ax, _next_finding(matrix, kept), note, share=0.72)
     return ax
@@ -143,7 +154,7 @@ def step_matrix(table: pd.DataFrame, *, ax: Axes | None = None, subtitle: str = 
     shown = pd.concat([*parts, table.loc[edge]])
     ax = canvas(ax, 3.4 + 0.45 * shown.shape[1], 1.6 + 0.32 * len(shown))
     names = [action_label(str(name), 32) for name in shown.index]
-    _heat(ax, shown.to_numpy(dtype=float), names, [str(step) for step in shown.columns], slant=False)
+    heat(ax, shown.to_numpy(dtype=float), names, [str(step) for step in shown.columns], slant=False)
     ax.set_xlabel("step", fontsize=SMALL, color=text_color())
     note = f"percent of the sessions at each step · {subtitle}"
     headline(ax, _step_finding(shown), note, share=0.75)
@@ -201,7 +212,7 @@ def variants(
     drawn = sorted({step for path in shown["path"] for step in path[:MOST_STEPS]}, key=lambda one: rank.get(one, 0))
     # Names where the blocks are wide enough for all of them, else a letter each and a key below.
     roomy = max((len(plain_action(step)) for step in drawn), default=0) <= 62 / (longest * 1.75 + 1)
-    tags = {step: plain_action(step) if roomy else _letter(number) for number, step in enumerate(drawn)}
+    tags = {step: plain_action(step) if roomy else letter(number) for number, step in enumerate(drawn)}
     places = np.arange(len(shown))[::-1]
     for place, path in zip(places, shown["path"], strict=True):
         for column, step in enumerate(path[:MOST_STEPS]):
@@ -219,18 +230,7 @@ def variants(
     bare(ax)
     ax.spines["bottom"].set_visible(False)
     if not roomy:
-        # A letter and its name stay on one line; the letters already tell actions of one name apart.
-        key = "   ".join(f"{tag}\N{NO-BREAK SPACE}{plain_action(step)}" for step, tag in tags.items())
-        ax.annotate(
-            textwrap.fill(key, 130),
-            (0, 0),
-            xytext=(0, -6),
-            xycoords="axes fraction",
-            textcoords="offset points",
-            va="top",
-            fontsize=SMALL,
-            color=text_color(),
-        )
+        key_below(ax, tags)
     covered = float(shown["cum_share"].iloc[-1])
     headline(
         ax,
@@ -261,11 +261,6 @@ def _block(ax: Axes, column: int, place: float, tag: str, rank: int) -> None:
         color="white" if color in COLORS[:2] else "black",
         bbox={"facecolor": color, "edgecolor": "none", "pad": 0.8} if hatch else None,
     )
-
-
-def _letter(number: int) -> str:
-    """The letters A to Z, then AA, AB and on."""
-    return (_letter(number // 26 - 1) if number >= 26 else "") + chr(65 + number % 26)
 
 
 def _variant_words(row: Any) -> str:

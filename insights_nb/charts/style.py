@@ -198,6 +198,63 @@ def ink_on(share: float) -> Any:
     return "white" if share > 0.45 else text_color()
 
 
+def letter(number: int) -> str:
+    """The letters A to Z, then AA, AB and on."""
+    return (letter(number // 26 - 1) if number >= 26 else "") + chr(65 + number % 26)
+
+
+def key_below(ax: Axes, tags: dict[str, str], width: int = 130) -> None:
+    """Below the chart, what each tag stands for: a tag and its name stay on one line.
+
+    Parameters
+    ----------
+    ax : Axes
+        The chart.
+    tags : dict of str to str
+        Action to tag; the tags already tell actions of one name apart.
+    width : int, default 130
+        Characters a line.
+    """
+    key = "   ".join(f"{tag}\N{NO-BREAK SPACE}{plain_action(name)}" for name, tag in tags.items())
+    ax.annotate(
+        textwrap.fill(key, width),
+        (0, 0),
+        xytext=(0, -6 if not ax.get_xticks().size else -22),
+        xycoords="axes fraction",
+        textcoords="offset points",
+        va="top",
+        fontsize=SMALL,
+        color=text_color(),
+    )
+
+
+def look(rank: int) -> tuple[str, str]:
+    """Colour and hatch of the action of that rank: neighbours differ in both, and 36 actions in at least one."""
+    return COLORS[rank % len(COLORS)], HATCHES[(rank + rank // len(COLORS)) % len(HATCHES)]
+
+
+def time_places(index: pd.Index, tz: str) -> tuple[Any, float]:
+    """Middle of each stretch in matplotlib's days, and their width."""
+    from matplotlib import dates
+
+    days: Any = dates
+    starts = days.date2num(pd.DatetimeIndex(index).tz_convert(tz).to_pydatetime())
+    width = float(np.diff(starts).min()) if len(starts) > 1 else 1 / 24
+    return starts + width / 2, width
+
+
+def time_axis(ax: Axes, tz: str) -> None:
+    """Ticks of the time axis in a zone, as many as are readable."""
+    from matplotlib import dates as untyped
+
+    dates: Any = untyped
+    zone = pd.Timestamp("2020-01-01", tz=tz).tzinfo
+    locator = dates.AutoDateLocator(tz=zone, minticks=3, maxticks=8)
+    ax.xaxis.set_major_locator(locator)
+    ax.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator, tz=zone))
+    ax.xaxis.get_offset_text().set_visible(False)
+
+
 def describe(ax: Axes) -> str:
     """What a chart shows, in words: its title, subtitle, and every label on it.
 

@@ -13,26 +13,14 @@ from insights_nb.errors import FrameError
 
 from .actions import dwell_quantiles
 from .columns import spans
-from .ledger import Ledger
-from .overview import excluded
+from .crowd import CrowdPlots, subtitle
 from .window import span_text
 
 if TYPE_CHECKING:
     from insights_nb.charts.style import Axes
 
-    from .log import SessionLog
 
-_LEFT_OUT = {
-    "cut_start": "cut at the window's start",
-    "cut_end": "cut at the window's end",
-    "cut_both": "cut at both ends",
-    "no_trigger": "without their trigger",
-    "unknown": "of unknown completeness",
-    "unknown (filtered)": "of unknown completeness (filters)",
-}
-
-
-class Plots:
+class Plots(CrowdPlots):
     """Charts of a log; every method draws on one Axes and returns it.
 
     Parameters
@@ -40,9 +28,6 @@ class Plots:
     log : SessionLog
         What to draw.
     """
-
-    def __init__(self, log: SessionLog) -> None:
-        self._log = log
 
     def exits(
         self,
@@ -189,9 +174,10 @@ class Plots:
         Axes
             A strip per path.
         """
-        order = [str(name) for name in self._log.actions().index]
         table = self._log.variants(top=top, collapse_repeats=collapse_repeats)
-        return charts.variants(table, ax=ax, subtitle=subtitle(self._log.ledger, whole=True), top=top, order=order)
+        return charts.variants(
+            table, ax=ax, subtitle=subtitle(self._log.ledger, whole=True), top=top, order=self._order()
+        )
 
     def funnel(self, steps: Any, within: Any = None, ordered: bool = True, *, ax: Axes | None = None) -> Axes:
         """How many sessions reach each milestone. The data twin is ``log.funnel()``.
@@ -306,31 +292,3 @@ class Plots:
 
 def _one(value: int) -> Any:
     return np.array([value], dtype=np.int64)
-
-
-def subtitle(ledger: Ledger, *, whole: bool = False, count: int | None = None) -> str:
-    """What a chart's numbers rest on: how many sessions, which window, what is left out.
-
-    Parameters
-    ----------
-    ledger : Ledger
-        The log.
-    whole : bool, default False
-        The chart counts every session.
-    count : int, optional
-        How many sessions it is about, where these are only some of those counted.
-
-    Returns
-    -------
-    str
-        One line, parts joined by a middle dot.
-    """
-    counted = ledger.core.sessions if whole else int(ledger.counted.sum())
-    counted = counted if count is None else count
-    parts = [f"{counted:,} session{'' if counted == 1 else 's'}", span_text(ledger.core, ledger.reading.window)]
-    left = {} if whole else excluded(ledger)
-    if left:
-        parts.append("left out: " + ", ".join(f"{n:,} {_LEFT_OUT[name]}" for name, n in left.items()))
-    elif ledger.everyone and not whole:
-        parts.append("no session's end is known, so all are counted")
-    return " · ".join(parts)

@@ -159,7 +159,8 @@ class FileServer:
         for transport in transports:
             transport.close()
         for transport in transports:
-            transport.join()
+            if transport.ident is not None:  # one that was broken off before its handshake has no thread
+                transport.join()
         # Only a transport's thread begins sessions, so from here on there are no new ones.
         for session in self._sessions:
             session.join()

@@ -105,7 +105,8 @@ def post(account: Account, query: Query, *, refresh: bool = False) -> Job:
             queued = replace(queued, lost=own.lost if own.lost <= RESUBMISSIONS else 0)
         if verdict is Verdict.QUEUE:
             # Looking again is no news; every record forced to the disk takes its time.
-            return own if own is not None and own.state is State.WAITING else journal.save(queued, now)
+            unchanged = own is not None and own.state is State.WAITING and not own.messages
+            return own if own is not None and unchanged else journal.save(queued, now)
         return shielded(lambda: _send(account, query, queued))
 
 

@@ -209,7 +209,6 @@ class Cache:
                 if name not in kept:
                     disk.remove(staging / name)
             disk.write_json(staging / "manifest.json", {"form": FORM, **asdict(complete)}, disk.SEALED_MODE)
-            disk.fsync_dir(staging)
             home = disk.make_private_folder(self._home(manifest.digest))
             # Names sort by time, so the newest generation is the last one.
             generation = home / f"{int(manifest.fetched * 1000):015d}-{secrets.token_hex(4)}"

@@ -39,27 +39,35 @@ def evict(cache: Cache, max_bytes: int, keep: Entry, now: float) -> None:
         The one just published or copied; it stays whatever its size.
     now : float
         Unix time.
+
+    Raises
+    ------
+    CacheError
+        The disk said no.
     """
-    total = keep.manifest.size + columns.size(keep)
-    others = []
-    for entry in sorted(cache.entries(), key=last_used):
-        if entry.folder == keep.folder:
-            continue
-        superseded = entry.manifest.digest == keep.manifest.digest and entry.manifest.fetched <= keep.manifest.fetched
-        expired = entry.manifest.expires is not None and entry.manifest.expires < now
-        if (superseded or expired) and not _is_busy(entry, now):
-            cache.remove(entry)
-            continue
-        others.append(entry)
-        total += entry.manifest.size + columns.size(entry)
-    for entry in others:
-        if total > max_bytes and (copied := columns.size(entry)):
-            columns.clear_quietly(entry)
-            total -= copied - columns.size(entry)
-    for entry in others:
-        if total > max_bytes and not _is_busy(entry, now):
-            cache.remove(entry)
-            total -= entry.manifest.size
+    with disk.disk_errors(cache.folder):
+        total = keep.manifest.size + columns.size(keep)
+        others = []
+        for entry in sorted(cache.entries(), key=last_used):
+            if entry.folder == keep.folder:
+                continue
+            superseded = (
+                entry.manifest.digest == keep.manifest.digest and entry.manifest.fetched <= keep.manifest.fetched
+            )
+            expired = entry.manifest.expires is not None and entry.manifest.expires < now
+            if (superseded or expired) and not _is_busy(entry, now):
+                cache.remove(entry)
+                continue
+            others.append(entry)
+            total += entry.manifest.size + columns.size(entry)
+        for entry in others:
+            if total > max_bytes and (copied := columns.size(entry)):
+                columns.clear_quietly(entry)
+                total -= copied - columns.size(entry)
+        for entry in others:
+            if total > max_bytes and not _is_busy(entry, now):
+                cache.remove(entry)
+                total -= entry.manifest.size
 
 
 def _is_busy(entry: Entry, now: float) -> bool:

@@ -1,6 +1,7 @@
 """Sending a query: the work around the POST is done whole, whatever is pressed meanwhile."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -160,3 +161,17 @@ def test_an_old_report_of_an_open_range_is_not_picked_up(tmp_path: Path) -> None
         assert post(account, QUERY).report_id == first[QUERY.digest]
         assert post(account, open_range).report_id != first[open_range.digest]
         account.client.close()
+
+
+def test_who_waits_in_line_is_written_down_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looking again whether it is our turn writes nothing; only a refusal of the service that is over is forgotten."""
+    monkeypatch.setattr("insights_nb.admission.SLOTS", 0)
+    with service(size=200) as simulator:
+        account = account_for(simulator, tmp_path)
+        waiting = post(account, QUERY)
+        assert waiting.state is State.WAITING
+        assert post(account, QUERY) == waiting
+        account.journal.save(replace(waiting, messages=("busy",)), account.clock.now())
+        again = post(account, QUERY)
+        assert (again.submitted, again.messages) == (waiting.submitted, ())
+        assert simulator.count("POST", "/Q$") == 0

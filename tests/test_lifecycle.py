@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from insights_nb.account import Account
 from insights_nb.cache import FRESH_SECONDS
 from insights_nb.errors import ApiError, ReportTimeoutError
-from insights_nb.journal import Journal, State
+from insights_nb.journal import SETTLE_SECONDS, Journal, State
 from insights_nb.progress import Progress
 from insights_nb.report import Report, submit
 from insights_nb.simulator import Fault, Simulator
@@ -104,6 +104,7 @@ class Lifecycle(RuleBasedStateMachine):
         self.open: set[int] = set()
         self.answered: dict[int, float] = {}
         self.explained = 0
+        self.lost: dict[int, float] = {}
         self.ghosts = 0
         self.excused = 0
 
@@ -143,8 +144,13 @@ class Lifecycle(RuleBasedStateMachine):
     def ask(self, kernel: int, number: int) -> None:
         """Submit and return at once."""
         self._asked(number)
+        posts, struck = self._calls(refused=False), len(self.simulator.faults.struck)
         with excusing():
             self.reports[kernel, number] = submit(self.kernels[kernel], query_of(number))
+        if self.clock.now() - self.lost.get(number, 0.0) < SETTLE_SECONDS - 1:
+            assert self._calls(refused=False) == posts  # what may be running is given time to settle
+        elif len(self.simulator.faults.struck) > struck:
+            self.lost[number] = self.clock.now()
 
     @rule(kernel=KERNELS, number=QUERIES, patience=st.sampled_from([3.0, 300.0]))
     def collect(self, kernel: int, number: int, patience: float) -> None:
@@ -152,6 +158,7 @@ class Lifecycle(RuleBasedStateMachine):
         report = self.reports.get((kernel, number))
         if report is None:
             return
+        self.lost.pop(number, None)
         with excusing():
             self._check(number, report.result(patience))
 
@@ -176,6 +183,7 @@ class Lifecycle(RuleBasedStateMachine):
         if report is None:
             return
         report.show = lambda: Mortal(words)
+        self.lost.pop(number, None)
         with excusing():
             self._check(number, report.result(3.0))
         self.kill(kernel)
@@ -199,6 +207,8 @@ class Lifecycle(RuleBasedStateMachine):
         with excusing():
             submit(self.kernels[kernel], query_of(number))
         self.explained += len(reached)
+        if reached:
+            self.lost[number] = self.clock.now()
         self.kill(kernel)
 
     @rule(do=st.sampled_from(["reset", "reset_after", "answer_after"]))

@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from insights_nb import disk
+from insights_nb import connect, disk, inventory
 from insights_nb.account import Account
 from insights_nb.body import Body
 from insights_nb.cache import Entry
@@ -26,7 +26,7 @@ from insights_nb.errors import CacheError
 from insights_nb.journal import State
 from insights_nb.report import submit
 from insights_nb.settings import resolve
-from insights_nb.simulator import Simulator
+from insights_nb.simulator import Fault, Simulator
 from insights_nb.spec import Query, build_query
 from tests.service import BODY, QuickClock, account_for, environment, service, until
 
@@ -328,3 +328,24 @@ def test_a_real_disk_that_is_full_or_read_only(tmp_path: Path, size: str) -> Non
         assert kept == enlarged
         assert "is read-only" in new
         assert simulator.count("POST", "/Q$") == 1
+
+
+def test_jobs_shows_every_state_there_is(simulator: Simulator, tmp_path: Path) -> None:
+    """Running, waiting for a slot, lost on the way, unreadable, done: what this machine asked for, in one table."""
+    connect.configure(**simulator.settings, cache_dir=str(tmp_path / "cache"))
+    account = connect.account_in_use()
+    bodies = [
+        {**BODY, "data": {"ApplicationExitEvent": {"fields": [name]}}}
+        for name in ("SessionId", "FlowId", "HostId", "Path")
+    ]
+    submit(account, asked(account, bodies[0])).result(on_empty="frame")
+    simulator.hold()
+    submit(account, asked(account, bodies[1]))
+    simulator.faults.add(Fault(on="POST /Q", do="reset"))
+    submit(account, asked(account, bodies[2]))
+    submit(account, asked(account, bodies[3]))
+    (account.cache.folder / "jobs" / f"{'0' * 64}.json").write_bytes(b"torn")
+    found = inventory.jobs().set_index("digest")
+    states = [found.loc[asked(account, body).digest, "state"] for body in bodies]
+    assert states == ["done", "running", "submitted, but the answer was lost", "waiting for a slot"]
+    assert found.loc["0" * 64, "messages"] == "its record cannot be read"

@@ -19,7 +19,7 @@ def test_nothing_is_lost_or_left_under_torture() -> None:
     )
     said = done.stdout + done.stderr
     counts = [(found["what"], int(found["count"].replace(",", "")), found["must"]) for found in COUNT.finditer(said)]
-    assert [count for what, count, must in counts if must == "zero"] == [0] * 29, said
+    assert [count for what, count, must in counts if must == "zero"] == [0] * 31, said
     controls = [count for what, count, must in counts if must == "some"]
     assert len(controls) == 3, said
     assert all(controls), said

@@ -25,6 +25,7 @@ os.environ["PYTHONPATH"] = os.pathsep.join(sys.path[:2])
 
 import pandas as pd
 import torture_kernel as inside
+import torture_stop
 
 from insights_nb.simulator import Fault, Simulator
 
@@ -65,7 +66,10 @@ class Yard:
         self.oracle: dict[tuple[Simulator, str], str] = {}
         self.texts = [self._text(number) for number in range(QUERIES)]
         # Much to fetch, so that a kill may strike in the middle of it; and little, so that few operations fetch it.
-        slowly = [Fault(on="SFTP open", do="delay", seconds=0.03, times=0)]
+        slowly = [
+            Fault(on="SFTP open", do="delay", seconds=0.03, times=0),
+            Fault(on="POST /Q", do="delay_after", seconds=0.03, times=0),
+        ]
         events = self._events(ROWS * QUERIES)
         self.slow = self._service(events, shard_rows=150, pending=0.25, faults=slowly, seed=seed)
         self.fast = self._service(self._events(250), shard_rows=30, seed=seed)
@@ -268,7 +272,7 @@ def crash_points(yard: Yard, table: Table, seconds: float) -> None:
     points += [(number, True) for number, name in enumerate(operations) if name in {"write", "block"}]
     yard.dice.shuffle(points)
     table.part("Dying at every operation of the disk")
-    counts = crash(yard, points, seconds * 0.85, "ours")
+    counts = crash(yard, points, seconds, "ours")
     table.count("operations of one run", len(operations))
     table.count("crash points there are, clean and torn", len(points))
     table.count("crash points tried", counts["tried"])
@@ -281,7 +285,7 @@ def crash_points(yard: Yard, table: Table, seconds: float) -> None:
     table.count("accepted beyond queries and lost answers", counts["extra"], "zero")
     table.part("Control: the naive writer, dying while it writes a shard")
     places = [(number, True) for number, name in enumerate(operations_of(yard, "naive")) if name == "block"]
-    counts = crash(yard, places, seconds * 0.15, "naive")
+    counts = crash(yard, places, 60.0, "naive")
     table.count("kernels that died", counts["died"])
     table.count("shards seen under their final name", counts["seen"])
     table.count("of these not whole", counts["corrupt"], "some")
@@ -355,7 +359,7 @@ def failing_disk(yard: Yard, table: Table, seconds: float) -> None:
 def interrupts(yard: Yard, table: Table, seconds: float) -> None:
     """Stop at every event."""
     table.part("Stop (KeyboardInterrupt) at every line and call of the package in the main thread")
-    counts = in_a_kernel(yard, inside.interrupts, seconds)
+    counts = in_a_kernel(yard, torture_stop.interrupts, seconds)
     table.count("events of one run", counts["events"])
     table.count("pressed once, at an event", counts["pressed"])
     table.count("pressed twice, the second time a moment later", counts["twice"])
@@ -389,7 +393,7 @@ PARTS = {
 @contextmanager
 def yard_for(seed: int) -> Iterator[Yard]:
     """A yard, and nothing of it afterwards."""
-    FORK.set_forkserver_preload(["torture_kernel"])
+    FORK.set_forkserver_preload(["torture_stop"])
     FORK.Process(target=int).start()  # starts the server that forks, before any thread of ours
     with tempfile.TemporaryDirectory(prefix="insights-torture-") as home:
         yard = Yard(Path(home), seed)

@@ -2,8 +2,10 @@
 
 # ruff: noqa: SLF001 - it checks by assert, and looks at frames on purpose
 
+import dis
 import gc
 import json
+import linecache
 import os
 import random
 import shutil
@@ -46,13 +48,20 @@ class _Tracer:
         # Nothing in Python can own a folder's descriptor: pressed just there, Stop would leave it open.
         if not name.startswith(PACKAGE) or name.startswith(COTTAGE) or frame.f_code.co_name == "fsync_dir":
             return None
-        if event in {"call", "line"}:
+        if event in {"call", "line"} and not _leaves_a_with(frame):
             if self.events == self._at:
                 self.where = f"{Path(name).stem}:{frame.f_lineno} {event}"
                 self._resume()
                 raise KeyboardInterrupt
             self.events += 1
         return self
+
+
+def _leaves_a_with(frame: FrameType) -> bool:
+    """Whether a ``with`` is just left: its line comes by again, and no real Stop is heeded before its exit is called."""
+    code = frame.f_code.co_code
+    exits = dis.opname[code[max(0, frame.f_lasti)]] == "LOAD_CONST"
+    return exits and linecache.getline(frame.f_code.co_filename, frame.f_lineno).lstrip().startswith("with ")
 
 
 def _press_later(seconds: float) -> None:
@@ -107,7 +116,7 @@ def _open_now() -> set[str]:
     found = {f"thread {thread.ident}" for thread in threading.enumerate()}
     for fd in os.listdir("/proc/self/fd"):
         with suppress(OSError):
-            found.add(f"descriptor {fd} {os.readlink(f'/proc/self/fd/{fd}')}")
+            found.add(f"descriptor {fd} {os.readlink(f'/proc/self/fd/{fd}').removesuffix(' (deleted)')}")
     return {name for name in found if not name.endswith("/fd")}
 
 

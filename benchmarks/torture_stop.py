@@ -58,7 +58,7 @@ class _Tracer:
 
 
 def _leaves_a_with(frame: FrameType) -> bool:
-    """Whether a ``with`` is just left: its line comes by again, and no real Stop is heeded before its exit is called."""
+    """Whether a ``with`` is just left: its line comes by again, and no real Stop is heeded before its exit."""
     code = frame.f_code.co_code
     exits = dis.opname[code[max(0, frame.f_lasti)]] == "LOAD_CONST"
     return exits and linecache.getline(frame.f_code.co_filename, frame.f_lineno).lstrip().startswith("with ")

@@ -188,6 +188,8 @@ class Sheet:
         """Press Ctrl+Enter in a cell, and wait until it is on its way; not until it is done."""
         before = self.prompt(number)
         for patience in (5, STEP_SECONDS):
+            if self.page.locator("dialog.jp-Dialog").count():  # a question of JupyterLab's own: its usual answer
+                self.page.keyboard.press("Enter")
             self.cell(number).locator(".jp-InputPrompt").click()
             self.page.keyboard.press("Control+Enter")
             # A front end that is still starting can lose a key; a person would press it again.

@@ -3,6 +3,7 @@
 # ruff: noqa: SLF001 - it checks by assert, and looks at frames on purpose
 
 import dis
+import faulthandler
 import gc
 import json
 import linecache
@@ -29,6 +30,7 @@ from insights_nb.spec import Query
 
 COTTAGE = PACKAGE + "simulator" + os.sep
 GONE = 22.0  # the library's own timer of a handshake that was broken off runs for twenty seconds
+HANGS = 90.0
 
 Event = Callable[[FrameType, str, Any], Any]
 
@@ -60,7 +62,7 @@ class _Tracer:
 def _leaves_a_with(frame: FrameType) -> bool:
     """Whether a ``with`` is just left: its line comes by again, and no real Stop is heeded before its exit."""
     code = frame.f_code.co_code
-    exits = dis.opname[code[max(0, frame.f_lasti)]] == "LOAD_CONST"
+    exits = dis.opname[code[max(0, frame.f_lasti)]] in {"LOAD_CONST", "SWAP"}
     return exits and linecache.getline(frame.f_code.co_filename, frame.f_lineno).lstrip().startswith("with ")
 
 
@@ -161,6 +163,8 @@ def interrupts(
     before = _open_now()
     number = 0
     while time.monotonic() < until and events:
+        # A call that hangs ends this, with every thread's stack.
+        faulthandler.dump_traceback_later(HANGS, exit=True)
         number += 1
         way = ("pressed", "pressed", "twice", "anywhen")[number % 4]
         cache = Path(home) / f"case-{number}"
@@ -192,6 +196,7 @@ def interrupts(
         if any(verdict.values()):
             examples.append(f"{way} {where}: {[name for name, true in verdict.items() if true]} {left}")
         shutil.rmtree(cache, ignore_errors=True)
+    faulthandler.cancel_dump_traceback_later()
     Path(out).write_text(json.dumps({**counts, **bad, "examples": examples[:8]}))
 
 

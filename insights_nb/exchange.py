@@ -188,9 +188,13 @@ def _sent(
                 target = urlsplit(response.headers.get("Location", "")).hostname or ""
                 return response.status_code, target, b"".join(chunks)
     finally:
-        limit.cancel()
-        with suppress(RuntimeError):  # stopped before it had begun
-            limit.join()
+        try:
+            limit.cancel()
+            with suppress(RuntimeError):  # stopped before it had begun
+                limit.join()
+        except KeyboardInterrupt:
+            limit.cancel()  # else it outlives the call by as long as the deadline
+            raise
 
 
 def _revealed(value: object) -> str:

@@ -88,15 +88,15 @@ def fetch_shards(
         disk.make_private_folder(folder)
     crew = _Crew(access, remote, folder, adopt, connections, timeouts)
     try:
-        crew.run(crew.look_up, crew.links[:1], observe)
-        crew.run(crew.fetch, crew.links, observe)
-    finally:
         try:
+            crew.run(crew.look_up, crew.links[:1], observe)
+            crew.run(crew.fetch, crew.links, observe)
+        finally:
             shielded(crew.end)
-        except KeyboardInterrupt:
-            # It may have struck before the end had begun.
-            crew.end()
-            raise
+    except KeyboardInterrupt:
+        # It may have struck before the end had begun; ending twice does no harm.
+        crew.end()
+        raise
     with disk.disk_errors(folder):
         partial.clear_leftovers(folder)
     return crew.facts()

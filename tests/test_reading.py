@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
-from insights_nb import columns, disk, frame
+from insights_nb import columns, disk, frame, parsing
 from insights_nb.cache import Cache, Entry
 from insights_nb.check import inspect_shard
 from insights_nb.errors import CacheError, FrameError, IntegrityError, QueryError
@@ -51,7 +51,7 @@ def publish(folder: Path, *texts: str) -> Rows:
 def every_size(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small reports get a copy too, and pieces are small enough for several."""
     monkeypatch.setattr(columns, "SMALLEST", 0)
-    monkeypatch.setattr(frame, "_PIECE", 1000)
+    monkeypatch.setattr(parsing, "_PIECE", 1000)
 
 
 def plain(rows: Rows) -> pd.DataFrame:

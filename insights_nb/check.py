@@ -15,6 +15,7 @@ import hashlib
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +162,7 @@ class ShardInspector:
         self.last = b""
         """The last record where no line end follows it, with one; known when all is finished."""
 
-    @property
+    @cached_property
     def header(self) -> tuple[str, ...]:
         """Column names in file order; there as soon as the first records are."""
         return parse_header(self._lines.header, self._name)

@@ -6,7 +6,6 @@ into its declared type or refused with its place: shard, row, column.
 """
 
 import warnings
-from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -23,7 +22,7 @@ from insights_nb.cells import ARROW, HINT, TEXT
 from insights_nb.check import header_end, parse_header, read_records
 from insights_nb.errors import FrameError, IntegrityError
 from insights_nb.gunzip import inflate
-from insights_nb.parsing import WORKERS, Parser, Shape, listed
+from insights_nb.parsing import WORKERS, Parser, Shape, distinct, listed
 
 # Timestamps need no entry: pandas makes them datetime64[us, UTC] by itself.
 _PANDAS = {TEXT: pd.StringDtype(na_value=np.nan), pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
@@ -216,6 +215,5 @@ def _header(path: Path) -> tuple[str, ...]:
             first = first[:end]
             break
     header = parse_header(first, path.name)
-    if double := [name for name, count in Counter(header).items() if count > 1]:
-        raise FrameError(f"{path.name} has more than one column named {listed(double)}.", HINT)
+    distinct(header, path.name)
     return header

@@ -7,7 +7,7 @@ cache, so that a report of any size goes through in bounded memory.
 
 import os
 import re
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
@@ -139,6 +139,12 @@ class _Place:
 
     shape: Shape
     rows: int = 0
+
+
+def distinct(header: tuple[str, ...], name: str) -> None:
+    """Raise FrameError where a shard's column names do not all differ."""
+    if double := [column for column, count in Counter(header).items() if count > 1]:
+        raise FrameError(f"{name} has more than one column named {listed(double)}.", HINT)
 
 
 def listed(names: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from insights_nb import columns, disk
+from insights_nb import copyfile, disk
 from insights_nb.cache import VERSION, Cache, Entry
 from insights_nb.check import inspect_shard
 from insights_nb.errors import CacheError, IntegrityError
@@ -46,7 +46,7 @@ def evict(cache: Cache, max_bytes: int, keep: Entry, now: float) -> None:
         The disk said no.
     """
     with disk.disk_errors(cache.folder):
-        total = keep.manifest.size + columns.size(keep)
+        total = keep.manifest.size + copyfile.size_in(keep.folder)
         others = []
         for entry in sorted(cache.entries(), key=last_used):
             if entry.folder == keep.folder:
@@ -59,11 +59,11 @@ def evict(cache: Cache, max_bytes: int, keep: Entry, now: float) -> None:
                 cache.remove(entry)
                 continue
             others.append(entry)
-            total += entry.manifest.size + columns.size(entry)
+            total += entry.manifest.size + copyfile.size_in(entry.folder)
         for entry in others:
-            if total > max_bytes and (copied := columns.size(entry)):
-                columns.clear_quietly(entry)
-                total -= copied - columns.size(entry)
+            if total > max_bytes and (copied := copyfile.size_in(entry.folder)):
+                copyfile.clear_quietly(entry.folder)
+                total -= copied - copyfile.size_in(entry.folder)
         for entry in others:
             if total > max_bytes and not _is_busy(entry, now):
                 cache.remove(entry)

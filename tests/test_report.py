@@ -508,7 +508,7 @@ def test_a_report_too_large_for_memory_is_not_read(account: Account, monkeypatch
 @pytest.fixture
 def copies(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small reports get a columnar copy too."""
-    monkeypatch.setattr("insights_nb.columns.SMALLEST", 0)
+    monkeypatch.setattr("insights_nb.copying.SMALLEST", 0)
 
 
 @pytest.mark.usefixtures("copies")
@@ -539,7 +539,7 @@ def test_rot_in_copy_and_shards_is_fetched_anew(account: Account, simulator: Sim
         submit(account, asked(account)).result()
         entry = account.cache.entries()[0]
         harm(entry.paths[0])
-        harm(entry.folder / "columns.arrow")
+        harm(entry.folder / "shard-00000.columns.arrow")
         assert len(read()) == len(first)
     assert posts(simulator) == before
 

@@ -30,6 +30,7 @@ from insights_nb.watch import shielded
 SMALLEST = 1 << 21
 PLAIN = 2 << 30
 LARGEST = 16 << 30
+ANY_SIZE = 1 << 62
 SHARE = 0.5  # of the cache's cap, that one copy may take
 
 

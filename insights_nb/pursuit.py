@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from insights_nb.account import Account
 from insights_nb.cache import Entry, Manifest, expiry
 from insights_nb.catalog import type_of
-from insights_nb.copying import Copyist, allowance
+from insights_nb.copying import ANY_SIZE, Copyist, allowance
 from insights_nb.errors import CacheError, IntegrityError, UnknownReportError
 from insights_nb.frame import arrow_schema
 from insights_nb.journal import Job, State
@@ -49,6 +49,7 @@ class Pursuit:
         self._refresh = refresh
         self._damaged: Manifest | None = None
         self._sole = True
+        self._to_scan = False
 
     @property
     def id(self) -> str:
@@ -62,9 +63,13 @@ class Pursuit:
         self.account.cache.quarantine(entry)
         self.entry, self._damaged = None, entry.manifest
 
-    def obtain(self, watch: Watch) -> Entry:
-        """The published entry: by driving the report ourselves, or by waiting for the kernel that does."""
+    def obtain(self, watch: Watch, *, to_scan: bool = False) -> Entry:
+        """The published entry: by driving the report ourselves, or by waiting for the kernel that does.
+
+        To scan it, its columnar copy is wanted whatever its size.
+        """
         account = self.account
+        self._to_scan = to_scan
         with self._driving(watch) as self._sole:
             wanted = self.id if self._refresh else ""
             found = account.cache.find(self.query.digest, account.clock.now(), wanted)
@@ -114,11 +119,12 @@ class Pursuit:
             watch.tell(stage=Stage.DOWNLOADING, shards_done=done, bytes_done=received, bytes_total=total)
 
         cap = account.settings.cache_max_bytes
+        allowed = ANY_SIZE if self._to_scan else allowance(account.cache, cap)
         asked = arrow_schema(self.query.columns, {column: type_of(column) for column in self.query.columns})
         until = watch.elapsed() + MISSING_SECONDS
         while True:
             leftovers = account.cache.leftovers(self.query.digest, staging)
-            copyist = Copyist(asked, allowance(account.cache, cap))
+            copyist = Copyist(asked, allowed)
             try:
                 with copyist:
                     facts = fetch_shards(

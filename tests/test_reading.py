@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
-from insights_nb import copyfile, copying, disk, frame, parsing
+from insights_nb import copyfile, disk, frame, parsing
 from insights_nb.cache import Cache, Entry
 from insights_nb.check import inspect_shard
 from insights_nb.errors import CacheError, FrameError, IntegrityError, QueryError
@@ -49,9 +49,8 @@ def publish(folder: Path, *texts: str) -> Rows:
 
 
 @pytest.fixture(autouse=True)
-def every_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small reports get a copy too, and pieces are small enough for several."""
-    monkeypatch.setattr(copying, "SMALLEST", 0)
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pieces are small enough for several."""
     monkeypatch.setattr(parsing, "_PIECE", 1000)
 
 

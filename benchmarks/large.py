@@ -1,6 +1,6 @@
 """A report larger than the memory it may take: fetched, cached, aggregated by exit reason, all in bounded memory.
 
-    python benchmarks/large.py [--rows 20000000] [--limit 2000] [--work FOLDER]
+    python benchmarks/large.py [--rows 100000000] [--limit 2000] [--work FOLDER]
 
 The shards come from a real OpenSSH server on loopback. Each step prints its seconds and the most memory the process
 held of its own (sampled; pages of mapped files, which the system takes back when it needs them, are not in it). Exit
@@ -25,12 +25,11 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE)]
 
 import duckdb
+from arriving import arriving
 from rows import write_shards
 from ways import account_and_query
 
-from insights_nb.cache import Manifest
 from insights_nb.report import submit
-from insights_nb.transfer import fetch_shards
 from tests.openssh import serve
 
 SHARD_ROWS = 1_000_000
@@ -55,7 +54,7 @@ class Sampler(threading.Thread):
 def main() -> int:
     """Do it all and print a line a step."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=20_000_000)
+    parser.add_argument("--rows", type=int, default=100_000_000)
     parser.add_argument("--limit", type=int, default=2000)
     parser.add_argument(
         "--work", type=Path, default=Path(tempfile.gettempdir()) / f"insights-large-{getpass.getuser()}"
@@ -82,22 +81,21 @@ def main() -> int:
         return outcome
 
     account, query = account_and_query(root)
-    staging = account.cache.staging(query.digest)
-    paths = [path.name for path in sorted(source.glob("*.gz"))]
-    with tempfile.TemporaryDirectory() as keys, serve(Path(keys)) as server:
-        access = server.access(source)
-        facts = step("fetch and verify", lambda: fetch_shards(access, paths, staging, observe=lambda *_: None))
-    account.cache.publish(staging, Manifest(query.digest, query.text, "r", 1.0, 2.0, None, ()), facts)
-    scanned = step("scan(): write the columnar copy", lambda: submit(account, query).scan())
+    paths = [path.name for path in sorted(source.glob("*.gz"))][:count]
     duckdb.execute("SET memory_limit = '800MB'")
-    found = step("scan() again, its check, and duckdb by exit reason", lambda: by_reason(submit(account, query).scan()))
-    again_found = step("duckdb by exit reason, the dataset at hand", lambda: by_reason(scanned))
+    with tempfile.TemporaryDirectory() as keys, serve(Path(keys)) as server:
+        report = arriving(server.access(source), paths, root)
+        scanned = step("scan(): fetch, verify, write the columns", report.scan)
+    found = step("duckdb by exit reason", lambda: by_reason(scanned))
+    again = step(
+        "the same in another kernel: the copy's check, and duckdb", lambda: by_reason(submit(account, query).scan())
+    )
     counted = step("iter_chunks(columns=['ExitReason']), counted in pandas", lambda: in_chunks(account, query))
     total = sum(n for _, n in found)
     size = sum(path.stat().st_size for path in root.rglob("*.columns.arrow"))
-    inflated = sum(fact.inflated for fact in facts)
+    inflated = account.cache.entries()[0].manifest.inflated
     print(f"{total:,} rows, {inflated / 1e9:.1f} GB of CSV, the copy {size / 1e9:.1f} GB")
-    agree = found == again_found and Counter({reason: n for reason, n in found if reason}) == counted
+    agree = found == again and Counter({reason: n for reason, n in found if reason}) == counted
     print(f"most memory {worst:,.0f} MB of {options.limit:,} MB; the ways agree: {agree}")
     return 0 if agree and worst <= options.limit and total == options.rows else 1
 

@@ -204,7 +204,14 @@ class Sheet:
 
     def finish(self, number: int) -> str:
         """Wait until a cell is done; the text of what it shows."""
-        self.wait(lambda: re.search(r"\d", self.prompt(number)))
+
+        def done() -> object:
+            # A kernel that was not quite there yet can lose a cell it had taken: it is as if it had never been run.
+            if self.prompt(number) == "[ ]:":
+                self.run(number)
+            return re.search(r"\d", self.prompt(number))
+
+        self.wait(done)
         return self.text(number)
 
     def result(self, number: int) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from insights_nb import connect, disk, inventory
+from insights_nb import connect, copyfile, disk, inventory
 from insights_nb.account import Account
 from insights_nb.body import Body
 from insights_nb.cache import Entry
@@ -144,6 +144,8 @@ def test_an_entry_removed_while_it_is_read_is_fetched_anew(
     """Another kernel clears the cache between the check and the reading: the frame comes all the same."""
     submit(account, asked(account)).result()
     before = posts(simulator)
+    copyfile.clear(account.cache.entries()[0].folder)
+    monkeypatch.setattr("insights_nb.copying.SMALLEST", 1 << 60)
     check = account.cache.check
 
     def check_and_lose(entry: Entry) -> None:

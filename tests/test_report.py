@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from insights_nb import columns
+from insights_nb import columns, copyfile
 from insights_nb.account import Account
 from insights_nb.body import Body
 from insights_nb.errors import (
@@ -456,9 +456,10 @@ def harm(path: Path) -> None:
 
 
 def test_rot_in_a_cached_file_is_fetched_anew(account: Account, simulator: Simulator) -> None:
-    """The damaged entry goes to quarantine; its report is fetched again without a new POST."""
+    """Where there is no copy, the damaged entry goes to quarantine; its report is fetched again without a new POST."""
     first = submit(account, asked(account)).result()
     before = posts(simulator)
+    copyfile.clear(account.cache.entries()[0].folder)
     harm(account.cache.entries()[0].paths[0])
     again = submit(account, asked(account)).result()
     pd.testing.assert_frame_equal(first, again)
@@ -473,6 +474,7 @@ def test_rot_whose_report_is_gone_is_asked_for_again(account: Account, simulator
     """When the service no longer knows the report, the query is submitted once more."""
     submit(account, asked(account)).result()
     before = posts(simulator)
+    copyfile.clear(account.cache.entries()[0].folder)
     harm(account.cache.entries()[0].paths[0])
     account.clock.sleep(3600)
     body = [{"message": "QueryRequest matching query does not exist.", "code": 500}]

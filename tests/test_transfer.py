@@ -355,7 +355,8 @@ def test_a_broken_connection_is_resumed(remote: Remote, what: Any, share: float)
 
 def test_connections_that_break_all_the_time_get_there(remote: Remote) -> None:
     """As long as each connection brings something, there is no limit to how many it takes."""
-    with proxy(remote.server.port, rest=Fault(MIB * 3 // 2)) as via:
+    # Closed, not reset: a reset also takes back what has arrived and was not read, which on a busy machine may be all.
+    with proxy(remote.server.port, rest=Fault(MIB * 3 // 2, "close")) as via:
         remote.fetch(remote.put(LARGE), via)
         assert len(via.received) > BRISK.attempts
     assert remote.ours() == LARGE
@@ -371,10 +372,12 @@ def test_connections_that_bring_nothing_end_in_an_error_and_a_part_that_is_kept(
     assert "3 connections in a row brought nothing" in error.message
     assert "0 of 1 files are here" in error.message
     assert "ask again" in error.hint
-    assert len(remote.parts()) == 1
+    (part,) = remote.parts()
+    # A busy machine may take the first connection for stalled before it broke; what had come by then is kept.
+    kept = part.stat().st_size // MIB * MIB
     with proxy(remote.server.port) as via:
         remote.fetch(names, via)
-        assert sum(via.received) < len(LARGE) * 3 // 4
+        assert sum(via.received) < len(LARGE) - kept + MIB * 3 // 2
     assert remote.ours() == LARGE
     assert remote.parts() == []
 

@@ -94,7 +94,7 @@ def main() -> int:
     again_found = step("duckdb by exit reason, the dataset at hand", lambda: by_reason(scanned))
     counted = step("iter_chunks(columns=['ExitReason']), counted in pandas", lambda: in_chunks(account, query))
     total = sum(n for _, n in found)
-    size = sum(path.stat().st_size for path in root.rglob("columns.arrow"))
+    size = sum(path.stat().st_size for path in root.rglob("*.columns.arrow"))
     inflated = sum(fact.inflated for fact in facts)
     print(f"{total:,} rows, {inflated / 1e9:.1f} GB of CSV, the copy {size / 1e9:.1f} GB")
     agree = found == again_found and Counter({reason: n for reason, n in found if reason}) == counted

@@ -27,7 +27,7 @@ import pyarrow.csv  # noqa: F401
 import requests  # noqa: F401
 
 import insights_nb
-from insights_nb import admission, disk, journal, partial, report, waiting
+from insights_nb import admission, copying, disk, journal, partial, report, waiting
 from insights_nb.account import Account
 from insights_nb.cache import Cache
 from insights_nb.check import inspect_shard
@@ -46,6 +46,7 @@ PACKAGE = str(Path(insights_nb.__file__).parent) + os.sep
 KILLED = 77
 BLOCK = 2048  # a write of more bytes is of a shard, not of a record
 SETTLE = 1.0
+copying.SMALLEST = 0  # small reports get their columnar copy as large ones do
 
 Point = tuple[int, bool]
 
@@ -188,13 +189,17 @@ def _be_naive() -> None:
     def final_place(cache: Cache, digest: str) -> Path:
         return disk.make_private_folder(cache._home(digest) / "naive")
 
-    def straight(part: partial.Part, folder: Path, target: partial.Target) -> None:
-        part._folder, part._path = folder, folder / target.name
+    begin = partial.Part.__init__
+
+    def straight(part: partial.Part, *given: Any) -> None:
+        begin(part, *given)
+        part.close()
+        disk.remove(part._path)
+        part._path = part._final
         part._fd = disk.os.open(part._path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
-        part._doubted, part.length = 1 << 16, 0
 
     Cache.staging = final_place  # type: ignore[method-assign]
-    partial.Part.__init__ = straight  # type: ignore[assignment]
+    partial.Part.__init__ = straight  # type: ignore[method-assign,assignment]
 
 
 def _be_forgetful() -> None:

@@ -104,7 +104,7 @@ def touched(frame: Any) -> Any:
 
 def clear_copy(folder: Path) -> None:
     """Take the columnar copy away."""
-    for path in [*folder.rglob("columns.arrow"), *folder.rglob("columns.json")]:
+    for path in [*folder.rglob("*.columns.arrow"), *folder.rglob("*.columns.json")]:
         path.unlink()
 
 

@@ -7,7 +7,7 @@
     <root>/v1/<account>/entries/<kk>/<digest>/<generation>/
         manifest.json · shard-00000.csv.gz …      complete, verified, read-only
         used                                      touched by every reader
-        columns.arrow · columns.json              derived from the shards, see insights_nb.columns
+        shard-00000.columns.arrow · .json …       derived from the shards, see insights_nb.columns
     <root>/v1/<account>/quarantine/               entries that failed a later check
 
 A folder becomes an entry by one rename, after every shard was verified: a reader sees a whole report or none.
@@ -179,7 +179,15 @@ class Cache:
         partial = self.folder / "partial"
         return [partial / name for name in self._names(partial) if name.startswith(digest) and name != mine.name]
 
-    def publish(self, staging: Path, manifest: Manifest, facts: Sequence[ShardFacts], *, sweep: bool = True) -> Entry:
+    def publish(
+        self,
+        staging: Path,
+        manifest: Manifest,
+        facts: Sequence[ShardFacts],
+        *,
+        beside: Sequence[str] = (),
+        sweep: bool = True,
+    ) -> Entry:
         """Make the verified shards of a folder an entry, by one rename.
 
         Parameters
@@ -190,6 +198,8 @@ class Cache:
             Without its shards: they are described here, from the files.
         facts : sequence of ShardFacts
             What the check of each shard found, in order.
+        beside : sequence of str
+            Names of other files of the folder to keep: what was derived from the shards.
         sweep : bool, default True
             Remove what other kernels left of the same query; only for the kernel that has the right to drive it.
 
@@ -204,7 +214,7 @@ class Cache:
                 for name, fact in zip(_shard_names(len(facts)), facts, strict=True)
             )
             complete = replace(manifest, shards=shards)
-            kept = {shard.file for shard in shards}
+            kept = {*(shard.file for shard in shards), *beside}
             for name in disk.names(staging):
                 if name not in kept:
                     disk.remove(staging / name)

@@ -15,7 +15,7 @@ from insights_nb.connect import account_in_use, is_demo
 from insights_nb.errors import ConfigError, FrameError
 from insights_nb.journal import Journal
 from insights_nb.spec import Query
-from insights_nb.upkeep import accounts, clear, clear_everything
+from insights_nb.upkeep import accounts, bytes_of, clear, clear_everything
 from insights_nb.window import Length, parse_length
 
 
@@ -50,7 +50,8 @@ def cache_info() -> pd.DataFrame:
     -------
     DataFrame
         ``report_id`` (str), ``fetched``, ``expires`` (datetime64[us, UTC]; NaT = does not), ``rows``, ``shards``,
-        ``bytes`` (Int64), ``events`` (str), ``start``, ``end`` (datetime64[us, UTC]), ``digest`` (str).
+        ``bytes`` (Int64; on disk, the columnar copy too), ``events`` (str), ``start``, ``end``
+        (datetime64[us, UTC]), ``digest`` (str).
     """
     rows = [
         {
@@ -59,7 +60,7 @@ def cache_info() -> pd.DataFrame:
             "expires": entry.manifest.expires,
             "rows": entry.manifest.rows,
             "shards": len(entry.manifest.shards),
-            "bytes": entry.manifest.size,
+            "bytes": bytes_of(entry),
             **_question(entry.manifest.text),
             "digest": entry.manifest.digest,
         }
@@ -146,7 +147,7 @@ def connection(profile: str | None = None) -> Connection:
     settings, now = account.settings, account.clock.now()
     running = [job for job in account.journal.jobs() if job.unfinished]
     entries = account.cache.entries()
-    size = sum(entry.manifest.size for entry in entries)
+    size = sum(map(bytes_of, entries))
     told = settings.origins.get
     going = ", ".join(f"{job.report_id or job.state.value} for {_length(now - job.submitted)}" for job in running)
     return Connection(

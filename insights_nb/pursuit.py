@@ -9,7 +9,10 @@ from contextlib import contextmanager, suppress
 
 from insights_nb.account import Account
 from insights_nb.cache import Entry, Manifest, expiry
+from insights_nb.catalog import type_of
+from insights_nb.copying import ANY_SIZE, Copyist, allowance
 from insights_nb.errors import CacheError, IntegrityError, UnknownReportError
+from insights_nb.frame import arrow_schema
 from insights_nb.journal import Job, State
 from insights_nb.progress import Stage
 from insights_nb.spec import Query
@@ -46,6 +49,7 @@ class Pursuit:
         self._refresh = refresh
         self._damaged: Manifest | None = None
         self._sole = True
+        self._to_scan = False
 
     @property
     def id(self) -> str:
@@ -59,9 +63,13 @@ class Pursuit:
         self.account.cache.quarantine(entry)
         self.entry, self._damaged = None, entry.manifest
 
-    def obtain(self, watch: Watch) -> Entry:
-        """The published entry: by driving the report ourselves, or by waiting for the kernel that does."""
+    def obtain(self, watch: Watch, *, to_scan: bool = False) -> Entry:
+        """The published entry: by driving the report ourselves, or by waiting for the kernel that does.
+
+        To scan it, its columnar copy is wanted whatever its size.
+        """
         account = self.account
+        self._to_scan = to_scan
         with self._driving(watch) as self._sole:
             wanted = self.id if self._refresh else ""
             found = account.cache.find(self.query.digest, account.clock.now(), wanted)
@@ -110,11 +118,18 @@ class Pursuit:
         def observe(done: int, received: int, total: int) -> None:
             watch.tell(stage=Stage.DOWNLOADING, shards_done=done, bytes_done=received, bytes_total=total)
 
+        cap = account.settings.cache_max_bytes
+        allowed = ANY_SIZE if self._to_scan else allowance(account.cache, cap)
+        asked = arrow_schema(self.query.columns, {column: type_of(column) for column in self.query.columns})
         until = watch.elapsed() + MISSING_SECONDS
         while True:
             leftovers = account.cache.leftovers(self.query.digest, staging)
+            copyist = Copyist(asked, allowed)
             try:
-                facts = fetch_shards(access, remote, staging, observe=observe, adopt=leftovers)
+                with copyist:
+                    facts = fetch_shards(
+                        access, remote, staging, observe=observe, adopt=leftovers, follow=copyist.follow
+                    )
                 break
             except IntegrityError as error:
                 # A file server behind the service may show a listed file a little later.
@@ -131,11 +146,11 @@ class Pursuit:
             expires=expiry(self.query.window[1], job.submitted, now),
             shards=(),
         )
-        entry = account.cache.publish(staging, manifest, facts, sweep=self._sole)
+        entry = account.cache.publish(staging, manifest, facts, beside=copyist.files, sweep=self._sole)
         settle(account, job, State.DONE)
         # What cannot be tidied up now is with the next report; this one is there.
         with suppress(CacheError):
-            evict(account.cache, account.settings.cache_max_bytes, entry, now)
+            evict(account.cache, cap, entry, now)
             sweep(account.cache, now)
             account.journal.prune(now)
         return entry

@@ -6,7 +6,7 @@ may not be written, is no reason to fail.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,6 +15,7 @@ import pandas as pd
 from insights_nb import columns, disk
 from insights_nb.cache import Cache, Entry
 from insights_nb.catalog import FieldType, nearest, type_of
+from insights_nb.copying import allowance, copy, is_worth_it
 from insights_nb.errors import CacheError, QueryError
 from insights_nb.frame import (
     arrow_schema,
@@ -96,11 +97,10 @@ class Rows:
         """
         schema = arrow_schema(self.asked, self._types)
         table = columns.open_table(self.entry, schema, only)
+        if table is None and self._has_room() and self._copied():
+            table = columns.open_table(self.entry, schema, only)
         if table is None:
             self._check()
-            if self._has_room() and self._copied():
-                table = columns.open_table(self.entry, schema, only)
-        if table is None:
             return self._from_shards(only, dtype_backend)
         warn_of_extras(table.column_names if only is None else [], self.asked)
         return as_frame(table, dtype_backend)
@@ -116,7 +116,6 @@ class Rows:
         schema = arrow_schema(self.asked, self._types)
         found = columns.open_dataset(self.entry, schema)
         if found is None:
-            self._check()
             with disk.disk_errors(self.cache.folder, self.entry.manifest.inflated):
                 self._copy()
                 found = columns.open_dataset(self.entry, schema)
@@ -169,13 +168,7 @@ class Rows:
 
     def _has_room(self) -> bool:
         """Whether a copy pays, and fits beside every report the cache keeps and on the disk."""
-        inflated = self.entry.manifest.inflated
-        if not columns.is_worth_it(inflated, self.cap):
-            return False
-        with suppress(OSError, CacheError):
-            kept = sum(entry.manifest.size for entry in self.cache.entries())
-            return kept + inflated <= self.cap and 2 * inflated <= disk.free_bytes(self.entry.folder)
-        return False
+        return is_worth_it(self.entry.manifest.inflated, allowance(self.cache, self.cap))
 
     def _copied(self) -> bool:
         """Write the copy; False where the disk says no."""
@@ -186,8 +179,8 @@ class Rows:
 
     def _copy(self) -> None:
         """Write the copy, and let go of those of other reports where the cache is over its cap."""
-        outline = read_outline(self.entry.paths, self.asked, self._types)
-        with closing(read_batches(self.entry.paths, outline, self.entry.manifest.rows)) as batches:
-            columns.write(self.entry, outline.schema, batches)
+        # All headers first: a column that is in none of them is said before hours of copying.
+        read_outline(self.entry.paths, self.asked, self._types)
+        copy(self.entry, arrow_schema(self.asked, self._types))
         with suppress(CacheError):
             evict(self.cache, self.cap, self.entry, self.now)

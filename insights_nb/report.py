@@ -168,7 +168,9 @@ class Report:
         return self._shown(
             timeout,
             lambda watch: self._using(
-                watch, lambda entry, cached: self._done(self._rows(entry, cached).dataset(), entry, watch, cached)
+                watch,
+                lambda entry, cached: self._done(self._rows(entry, cached).dataset(), entry, watch, cached),
+                to_scan=True,
             ),
         )
 
@@ -236,11 +238,11 @@ class Report:
         finally:
             del failure  # it holds this frame, which holds it
 
-    def _using(self, watch: Watch, use: Callable[[Entry, bool], _T]) -> _T:
+    def _using(self, watch: Watch, use: Callable[[Entry, bool], _T], *, to_scan: bool = False) -> _T:
         """Use the entry on disk; where there is none, or none that is sound, obtain it first."""
         for attempt in range(ATTEMPTS):
             kept = self._pursuit.entry
-            entry = kept or self._pursuit.obtain(watch)
+            entry = kept or self._pursuit.obtain(watch, to_scan=to_scan)
             try:
                 return use(entry, kept is not None)
             except (IntegrityError, CacheError) as error:

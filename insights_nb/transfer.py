@@ -21,13 +21,16 @@ from insights_nb.access import PATIENT, Access, Secret, Timeouts
 from insights_nb.check import ShardFacts
 from insights_nb.errors import IntegrityError, TransferError
 from insights_nb.link import Link
-from insights_nb.partial import Part, Target
+from insights_nb.partial import Follower, Part, Target
 from insights_nb.sftp import LinkLostError
 from insights_nb.watch import shielded
 
 __all__ = ["PATIENT", "Access", "Observe", "Secret", "Timeouts", "fetch_shards"]
 
 Observe = Callable[[int, int, int], None]
+Follow = Callable[[Path, int], Follower]
+"""Makes what reads along with a shard, from the shard's path and the bytes of the disk that the report leaves free."""
+
 T = TypeVar("T")
 
 _SLICE = 0.1  # seconds between two looks of the waiting thread
@@ -42,6 +45,7 @@ def fetch_shards(
     *,
     observe: Observe,
     adopt: Sequence[Path] = (),
+    follow: Follow | None = None,
     connections: int = 2,
     timeouts: Timeouts = PATIENT,
 ) -> list[ShardFacts]:
@@ -61,6 +65,8 @@ def fetch_shards(
     adopt : sequence of Path
         Folders of earlier attempts that nobody works on any more: whole shards are taken over, unfinished ones
         continued.
+    follow : callable or None
+        Makes what reads along with each shard that is fetched, in the thread that fetches it.
     connections : int, default 2
         How many connections at most. If the server allows fewer, fewer do the work.
     timeouts : Timeouts
@@ -86,7 +92,7 @@ def fetch_shards(
         return []
     with disk.disk_errors(folder):
         disk.make_private_folder(folder)
-    crew = _Crew(access, remote, folder, adopt, connections, timeouts)
+    crew = _Crew(access, remote, folder, adopt, follow, connections, timeouts)
     try:
         try:
             crew.run(crew.look_up, crew.links[:1], observe)
@@ -134,6 +140,7 @@ class _Crew:
         remote: Sequence[str],
         folder: Path,
         adopt: Sequence[Path],
+        follow: Follow | None,
         connections: int,
         timeouts: Timeouts,
     ) -> None:
@@ -141,6 +148,8 @@ class _Crew:
         self._paths = [root + path for path in remote]
         self._folder = folder
         self._adopt = [other for other in adopt if other != folder]
+        self._follow = follow
+        self._free = 0
         self._timeouts = timeouts
         self.links = [Link(access, timeouts) for _ in range(max(1, min(connections, len(remote))))]
         self._hands: list[_Hand] = []
@@ -196,7 +205,8 @@ class _Crew:
             there = sum(disk.size_of(self._folder / target.name) for target in targets)
         needed = int((self._total - there) * _SPARE)
         with disk.disk_errors(self._folder, needed):
-            if disk.free_bytes(self._folder) < needed:
+            self._free = disk.free_bytes(self._folder) - needed
+            if self._free < 0:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._waiting.extend(targets)
 
@@ -223,7 +233,7 @@ class _Crew:
         if facts := facts or partial.adopt(self._folder, self._adopt, target, self._wanted):
             return facts
         source = partial.leftover([self._folder, *self._adopt], target)
-        part = Part(self._folder, target)
+        part = Part(self._folder, target, self._wanted, self._follower)
         try:
             if source:
                 part.take_over(source)
@@ -241,10 +251,14 @@ class _Crew:
         finally:
             part.close()
 
+    def _follower(self, path: Path) -> Follower | None:
+        """Return what reads along with a shard, if anything does."""
+        return self._follow(path, self._free) if self._follow else None
+
     def _fetched(self, link: Link, target: Target, part: Part) -> ShardFacts:
         """Fetch a shard and check it."""
         self._download(link, target, part)
-        return part.publish(target, self._wanted)
+        return part.publish(target)
 
     def _download(self, link: Link, target: Target, part: Part) -> None:
         """Bring a shard's bytes to the disk, over as many connections as it takes."""

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from insights_nb import columns, disk
+from insights_nb import copyfile, disk
 from insights_nb.cache import VERSION, Cache, Entry
 from insights_nb.check import inspect_shard
 from insights_nb.errors import CacheError, IntegrityError
@@ -46,7 +46,7 @@ def evict(cache: Cache, max_bytes: int, keep: Entry, now: float) -> None:
         The disk said no.
     """
     with disk.disk_errors(cache.folder):
-        total = keep.manifest.size + columns.size(keep)
+        total = bytes_of(keep)
         others = []
         for entry in sorted(cache.entries(), key=last_used):
             if entry.folder == keep.folder:
@@ -59,15 +59,20 @@ def evict(cache: Cache, max_bytes: int, keep: Entry, now: float) -> None:
                 cache.remove(entry)
                 continue
             others.append(entry)
-            total += entry.manifest.size + columns.size(entry)
+            total += bytes_of(entry)
         for entry in others:
-            if total > max_bytes and (copied := columns.size(entry)):
-                columns.clear_quietly(entry)
-                total -= copied - columns.size(entry)
+            if total > max_bytes and (copied := copyfile.size_in(entry.folder)):
+                copyfile.clear_quietly(entry.folder)
+                total -= copied - copyfile.size_in(entry.folder)
         for entry in others:
             if total > max_bytes and not _is_busy(entry, now):
                 cache.remove(entry)
                 total -= entry.manifest.size
+
+
+def bytes_of(entry: Entry) -> int:
+    """Bytes an entry takes on the disk, its columnar copy too."""
+    return entry.manifest.size + copyfile.size_in(entry.folder)
 
 
 def _is_busy(entry: Entry, now: float) -> bool:
@@ -123,6 +128,7 @@ def clear(cache: Cache, journal: Journal, now: float, older_than: float | None =
     """
     cache.require_ours()
     gone = [entry for entry in cache.entries() if older_than is None or entry.manifest.fetched < older_than]
+    size = sum(map(bytes_of, gone))
     for entry in gone:
         cache.remove(entry)
         journal.forget(entry.manifest.digest, now)
@@ -135,7 +141,7 @@ def clear(cache: Cache, journal: Journal, now: float, older_than: float | None =
         with disk.disk_errors(cache.folder):
             for name in ("entries", "partial", "trash", "quarantine"):
                 disk.remove_tree(cache.folder / name)
-    return len(gone), sum(entry.manifest.size for entry in gone)
+    return len(gone), size
 
 
 def clear_everything(root: Path) -> list[str]:

@@ -3,7 +3,7 @@
 import errno
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from insights_nb import columns, disk
+from insights_nb import columns, copyfile, disk
 from insights_nb.cache import Cache, Entry
 from tests.test_cache import publish
 
 FIELDS: list[Any] = [("A", pa.large_string()), ("I", pa.int64()), ("T", pa.timestamp("us", tz="UTC"))]
 SCHEMA = pa.schema(FIELDS)
-ASKED = pa.schema([SCHEMA.field("A"), SCHEMA.field("I")])
+FILE, RECORD = copyfile.files_of(Path("shard-00000.csv.gz"))
+ASKED = SCHEMA
+MORE = pa.field("M", pa.int64())
 
 
 def batch(rows: int, start: int = 0) -> pa.RecordBatch:
@@ -33,9 +35,20 @@ def batches(rows: int) -> list[pa.RecordBatch]:
     return [batch(rows // 2), batch(rows - rows // 2, rows // 2)]
 
 
-def copied(folder: Path, rows: int = 100) -> Entry:
+def write(entry: Entry, schema: pa.Schema, parts: Iterable[pa.RecordBatch], packed: bool = False) -> None:
+    copyfile.clear(entry.folder)
+    writer = copyfile.Writer(entry.paths[0], schema, packed)
+    try:
+        for part in parts:
+            writer.write(part)
+        writer.finish(entry.manifest.shards[0].sha256)
+    finally:
+        writer.abandon()
+
+
+def copied(folder: Path, rows: int = 100, packed: bool = False) -> Entry:
     entry = publish(Cache(folder, "account"), rows=rows)
-    columns.write(entry, SCHEMA, batches(rows))
+    write(entry, SCHEMA, batches(rows), packed)
     return entry
 
 
@@ -53,42 +66,40 @@ def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
     found = columns.open_dataset(entry, ASKED)
     assert found is not None
     assert found.to_table() == whole
-    for name in (columns.FILE, columns.RECORD):
+    for name in (FILE, RECORD):
         assert (entry.folder / name).stat().st_mode & 0o777 == 0o400
-    assert columns.size(entry) == sum((entry.folder / name).stat().st_size for name in (columns.FILE, columns.RECORD))
+    assert copyfile.size_in(entry.folder) == sum((entry.folder / name).stat().st_size for name in (FILE, RECORD))
 
 
-def test_a_large_report_is_packed_and_reads_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Above a size the columns are compressed; no caller can tell."""
-    plain = columns.size(copied(tmp_path / "plain", 50_000))
-    monkeypatch.setattr(columns, "PLAIN", 0)
-    entry = copied(tmp_path / "packed", 50_000)
-    assert columns.size(entry) < 0.6 * plain
+def test_what_is_packed_reads_the_same(tmp_path: Path) -> None:
+    """Compressed columns are smaller; no caller can tell."""
+    plain = copyfile.size_in(copied(tmp_path / "plain", 50_000).folder)
+    entry = copied(tmp_path / "packed", 50_000, packed=True)
+    assert copyfile.size_in(entry.folder) < 0.6 * plain
     whole = pa.Table.from_batches(batches(50_000))
     assert columns.open_table(entry, ASKED) == whole
     assert columns.open_table(entry, ASKED, ["I", "A"]) == whole.select(["I", "A"])
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_any_damage_drops_the_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packed: bool) -> None:
+def test_any_damage_drops_the_copy(tmp_path: Path, packed: bool) -> None:
     """Any byte flipped, anywhere in the file: no copy, and it is gone, so that it is made anew."""
-    monkeypatch.setattr(columns, "PLAIN", 0 if packed else 1 << 40)
-    entry = copied(tmp_path)
-    kept = {name: (entry.folder / name).read_bytes() for name in (columns.FILE, columns.RECORD)}
-    content = kept[columns.FILE]
+    entry = copied(tmp_path, packed=packed)
+    kept = {name: (entry.folder / name).read_bytes() for name in (FILE, RECORD)}
+    content = kept[FILE]
     for place in range(0, len(content), 13):
-        overwrite(entry.folder / columns.FILE, content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :])
-        overwrite(entry.folder / columns.RECORD, kept[columns.RECORD])
+        overwrite(entry.folder / FILE, content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :])
+        overwrite(entry.folder / RECORD, kept[RECORD])
         assert columns.open_table(entry, ASKED) is None, place
-        assert columns.size(entry) == 0
+        assert copyfile.size_in(entry.folder) == 0
         if place % 5 == 0:
-            overwrite(entry.folder / columns.FILE, content[:place])
-            overwrite(entry.folder / columns.RECORD, kept[columns.RECORD])
+            overwrite(entry.folder / FILE, content[:place])
+            overwrite(entry.folder / RECORD, kept[RECORD])
             assert columns.open_dataset(entry, ASKED) is None
 
 
 @settings(deadline=None)
-@given(st.binary(max_size=300), st.sampled_from([columns.FILE, columns.RECORD]))
+@given(st.binary(max_size=300), st.sampled_from([FILE, RECORD]))
 def test_garbage_is_no_copy(tmp_path_factory: pytest.TempPathFactory, content: bytes, name: str) -> None:
     """Whatever stands in place of the file or its record, there is a good copy or none, never an error."""
     entry = copied(tmp_path_factory.mktemp("cache"))
@@ -100,9 +111,9 @@ def test_garbage_is_no_copy(tmp_path_factory: pytest.TempPathFactory, content: b
 def test_only_the_columns_wanted_are_read(tmp_path: Path) -> None:
     """Damage in a column nobody wants is not looked at; in one that is wanted it is."""
     entry = copied(tmp_path, 2_000_000)
-    path = entry.folder / columns.FILE
+    path = entry.folder / FILE
     content = bytearray(path.read_bytes())
-    assert len(content) > 30 * columns.BLOCK
+    assert len(content) > 30 * copyfile.BLOCK
     at = content.index(b"text 500000") + 3
     content[at] ^= 1
     overwrite(path, bytes(content))
@@ -112,43 +123,43 @@ def test_only_the_columns_wanted_are_read(tmp_path: Path) -> None:
     assert columns.open_table(entry, ASKED, ["A"]) is None
 
 
-@pytest.mark.parametrize("key", ["form", "shards", "size", "hashes", "batches"])
+@pytest.mark.parametrize("key", ["form", "shard", "size", "hashes", "batches"])
 @pytest.mark.parametrize("honest", [False, True])
 def test_a_copy_of_something_else_is_no_copy(tmp_path: Path, key: str, honest: bool) -> None:
     """Another form, other shards, another size or other hashes than written down, be it rot or meant: made anew."""
     entry = copied(tmp_path)
-    path = entry.folder / columns.RECORD
+    path = entry.folder / RECORD
     record = json.loads(path.read_bytes())
     record[key] = 99 if isinstance(record[key], int) else []
     del record["own"]
-    overwrite(path, json.dumps({**record, "own": columns._own_hash(record) if honest else ""}).encode())
+    overwrite(path, json.dumps({**record, "own": copyfile._own_hash(record) if honest else ""}).encode())
     assert columns.open_table(entry, ASKED) is None
-    columns.write(entry, SCHEMA, batches(100))
+    write(entry, SCHEMA, batches(100))
     assert columns.open_table(entry, ASKED) is not None
 
 
 def test_other_types_than_today_s_are_no_copy(tmp_path: Path) -> None:
-    """A column that has got another type since, or another place, is not read as the old one."""
+    """A column that has got another type since is not read as the old one, nor is one that is not there made up."""
     entry = copied(tmp_path)
-    for asked in (pa.schema([("A", pa.int64())]), pa.schema([("I", pa.int64())]), pa.schema([*SCHEMA, *ASKED])):
+    for asked in (pa.schema([("A", pa.int64())]), pa.schema([("I", pa.large_string())]), pa.schema([*ASKED, MORE])):
         assert columns.open_table(entry, asked) is None
-        columns.write(entry, SCHEMA, batches(100))
+        write(entry, SCHEMA, batches(100))
         assert columns.open_dataset(entry, asked) is None
-        columns.write(entry, SCHEMA, batches(100))
+        write(entry, SCHEMA, batches(100))
 
 
 def test_too_few_rows_are_no_copy(tmp_path: Path) -> None:
     """A copy must have the rows its entry has."""
     entry = copied(tmp_path)
-    columns.write(entry, SCHEMA, batches(99))
+    write(entry, SCHEMA, batches(99))
     assert columns.open_table(entry, ASKED) is None
 
 
 def test_a_link_in_its_place_is_no_copy(tmp_path: Path) -> None:
     """A symbolic link is not followed."""
     entry = copied(tmp_path)
-    (entry.folder / columns.FILE).rename(tmp_path / "elsewhere")
-    (entry.folder / columns.FILE).symlink_to(tmp_path / "elsewhere")
+    (entry.folder / FILE).rename(tmp_path / "elsewhere")
+    (entry.folder / FILE).symlink_to(tmp_path / "elsewhere")
     assert columns.open_table(entry, ASKED) is None
 
 
@@ -163,9 +174,9 @@ def test_a_disk_that_says_no_leaves_no_copy(tmp_path: Path, monkeypatch: pytest.
     with monkeypatch.context() as patch:
         patch.setattr(disk, operation, full)
         with pytest.raises(OSError, match="No space left"):
-            columns.write(entry, SCHEMA, batches(100))
+            write(entry, SCHEMA, batches(100))
     assert columns.open_table(entry, ASKED) is None
-    columns.write(entry, SCHEMA, batches(100))
+    write(entry, SCHEMA, batches(100))
     assert columns.open_table(entry, ASKED) is not None
     assert not [name for name in os.listdir(entry.folder) if name.endswith(".tmp")]
 
@@ -179,8 +190,8 @@ def test_an_error_while_rows_are_made_leaves_no_copy(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        columns.write(entry, SCHEMA, torn())
-    assert columns.size(entry) == 0
+        write(entry, SCHEMA, torn())
+    assert copyfile.size_in(entry.folder) == 0
     assert sorted(os.listdir(entry.folder)) == ["manifest.json", "shard-00000.csv.gz"]
 
 
@@ -188,25 +199,18 @@ def test_what_is_open_outlives_its_removal(tmp_path: Path) -> None:
     """A copy evicted while somebody reads it stays readable to him."""
     entry = copied(tmp_path)
     table = columns.open_table(entry, ASKED)
-    columns.clear(entry)
+    copyfile.clear(entry.folder)
     assert table == pa.Table.from_batches(batches(100))
 
 
 def test_another_kernel_s_half_written_copy_stays_until_it_is_old(tmp_path: Path) -> None:
     """What is being written is left alone, and counted; what a killed kernel left an hour ago goes."""
     entry = copied(tmp_path)
-    stray = entry.folder / f".{columns.FILE}.0123456789ab{disk.TEMPORARY}"
+    stray = entry.folder / f".{FILE}.0123456789ab{disk.TEMPORARY}"
     stray.write_bytes(b"half")
-    columns.clear(entry)
-    assert columns.size(entry) == 4
+    copyfile.clear(entry.folder)
+    assert copyfile.size_in(entry.folder) == 4
     os.utime(stray, (1, 1))
-    columns.write(entry, SCHEMA, batches(100))
+    write(entry, SCHEMA, batches(100))
     assert not stray.exists()
     assert columns.open_table(entry, ASKED) is not None
-
-
-def test_which_reports_get_a_copy() -> None:
-    """None for small ones, none for huge ones, none that would take more than half of the cache."""
-    sizes = (0, columns.SMALLEST, columns.LARGEST, columns.LARGEST + 1)
-    assert [columns.is_worth_it(size, 100 * columns.LARGEST) for size in sizes] == [False, True, True, False]
-    assert not columns.is_worth_it(columns.SMALLEST * 10, columns.SMALLEST * 10)

@@ -23,7 +23,11 @@ def test_a_finished_query_is_in_both_tables_until_cleared() -> None:
     frame = notebook.query(BODY, progress="none")
     kept = inventory.cache_info()
     assert kept.loc[0, "rows"] == len(frame)
-    assert kept["bytes"].sum() > 0
+    files = [
+        path for path in connect.account_in_use().cache.entries()[0].folder.iterdir() if path.name.startswith("shard")
+    ]
+    assert {path.suffix for path in files} == {".gz", ".arrow", ".json"}
+    assert kept.loc[0, "bytes"] == sum(path.stat().st_size for path in files)
     assert kept.loc[0, "events"] == "ApplicationExitEvent"
     assert kept["expires"].isna().all()
     assert {str(kept[name].dtype) for name in ("rows", "shards", "bytes")} == {"Int64"}

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from insights_nb import disk, partial
@@ -21,6 +21,10 @@ TARGET = Target(3, "reports/g/x.csv.gz", Attributes(len(CONTENT), 7))
 
 def wanted() -> None:
     """Go on."""
+
+
+def alone(_: Path) -> None:
+    """Nothing reads along."""
 
 
 class File:
@@ -38,11 +42,27 @@ class File:
         yield memoryview(self.content[middle:end])
 
 
+class Blind:
+    """A check that finds nothing wrong, for bytes that are no shard."""
+
+    def __init__(self, name: str) -> None:
+        """Be made like the real one."""
+
+    def feed(self, _: bytes) -> Iterator[None]:
+        """Find no record."""
+        return iter(())
+
+
+@pytest.fixture
+def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(partial, "ShardInspector", Blind)
+
+
 def publish(folder: Path, content: bytes = CONTENT, target: Target = TARGET) -> ShardFacts:
-    part = Part(folder, target)
+    part = Part(folder, target, wanted, alone)
     try:
         part.write(memoryview(content))
-        return part.publish(target, wanted)
+        return part.publish(target)
     finally:
         part.close()
 
@@ -108,6 +128,8 @@ def test_the_longest_unfinished_file_is_continued(tmp_path: Path) -> None:
     assert partial.leftover([tmp_path / "none"], target) is None
 
 
+@pytest.mark.usefixtures("unchecked")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     kept=st.integers(0, 3 * STEP),
     size=st.integers(0, 3 * STEP),
@@ -123,7 +145,7 @@ def test_resuming_never_goes_on_from_what_disagrees_at_its_end(
     if lie is not None and lie < kept:
         ours[lie] ^= 1
     folder = tmp_path_factory.mktemp("part")
-    part = Part(folder, Target(0, "x", Attributes(size, None)))
+    part = Part(folder, Target(0, "x", Attributes(size, None)), wanted, alone)
     if foreign:
         (folder / "left by another").write_bytes(ours)
         part.take_over(folder / "left by another")
@@ -146,7 +168,7 @@ def test_resuming_never_goes_on_from_what_disagrees_at_its_end(
 
 def test_a_part_that_cannot_be_read_is_fetched(tmp_path: Path) -> None:
     """A leftover that vanished, or is a link, is as good as none."""
-    part = Part(tmp_path, TARGET)
+    part = Part(tmp_path, TARGET, wanted, alone)
     part.take_over(tmp_path / "gone")
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
     part.take_over(tmp_path / "link")

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
-from insights_nb import columns, disk, frame
+from insights_nb import copyfile, disk, frame, parsing
 from insights_nb.cache import Cache, Entry
 from insights_nb.check import inspect_shard
 from insights_nb.errors import CacheError, FrameError, IntegrityError, QueryError
@@ -25,6 +25,7 @@ from tests.test_cache import MANIFEST
 
 ASKED = ("SessionId", "EventVersion", "IsTriggerAction", "TimeStamp", "ExitReason")
 CAP = 10**12
+FILE = copyfile.files_of(Path("shard-00000.csv.gz"))[0]
 
 
 def text(rows: int, start: int = 0) -> str:
@@ -48,10 +49,9 @@ def publish(folder: Path, *texts: str) -> Rows:
 
 
 @pytest.fixture(autouse=True)
-def every_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small reports get a copy too, and pieces are small enough for several."""
-    monkeypatch.setattr(columns, "SMALLEST", 0)
-    monkeypatch.setattr(frame, "_PIECE", 1000)
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pieces are small enough for several."""
+    monkeypatch.setattr(parsing, "_PIECE", 1000)
 
 
 def plain(rows: Rows) -> pd.DataFrame:
@@ -59,7 +59,7 @@ def plain(rows: Rows) -> pd.DataFrame:
 
 
 def has_copy(entry: Entry) -> bool:
-    return columns.size(entry) > 0
+    return copyfile.size_in(entry.folder) > 0
 
 
 def harm(path: Path) -> None:
@@ -81,7 +81,7 @@ def test_every_way_gives_the_same_frame(tmp_path: Path, dtype_backend: None) -> 
     assert has_copy(rows.entry)
     for found in (first, again, pd.concat(rows.chunks(10, None, dtype_backend))):
         assert_frame_equal(without, found)
-    columns.clear(rows.entry)
+    copyfile.clear(rows.entry.folder)
     chunks = list(rows.chunks(100, None, dtype_backend))
     assert [len(chunk) for chunk in chunks] == [100, 100, 27]
     assert isinstance(chunks[1].index, pd.RangeIndex)
@@ -128,9 +128,9 @@ def test_engines_query_the_dataset_without_loading_it(tmp_path: Path) -> None:
     """An engine takes what scan gives as a table; asked twice, the copy is written once."""
     rows = publish(tmp_path, text(150), text(50, 150))
     scanned = replace(rows, cap=0).dataset()  # noqa: F841 - duckdb finds it
-    stamp = (rows.entry.folder / columns.FILE).stat().st_mtime_ns
+    stamp = (rows.entry.folder / FILE).stat().st_mtime_ns
     rows.dataset()
-    assert (rows.entry.folder / columns.FILE).stat().st_mtime_ns == stamp
+    assert (rows.entry.folder / FILE).stat().st_mtime_ns == stamp
     found = duckdb.sql("SELECT ExitReason, count(*) FROM scanned GROUP BY ALL")
     assert found is not None
     assert dict(found.fetchall()) == plain(rows)["ExitReason"].value_counts().to_dict()
@@ -145,10 +145,10 @@ def test_a_damaged_copy_is_made_anew_in_silence(tmp_path: Path) -> None:
         lambda: pd.concat(rows.chunks(50, None, None)),
     )
     for read in ways:
-        harm(rows.entry.folder / columns.FILE)
+        harm(rows.entry.folder / FILE)
         assert_frame_equal(whole, read())
     rows.dataset()
-    harm(rows.entry.folder / columns.FILE)
+    harm(rows.entry.folder / FILE)
     assert len(rows.dataset().to_table()) == 150
     assert_frame_equal(whole, rows.frame(None, None))
 
@@ -178,7 +178,7 @@ def test_rot_in_the_shards_is_noticed_where_there_is_no_copy(tmp_path: Path) -> 
     whole = rows.frame(None, None)
     harm(rows.entry.paths[0])
     assert_frame_equal(whole, rows.frame(None, None))
-    columns.clear(rows.entry)
+    copyfile.clear(rows.entry.folder)
     for read in (lambda: rows.frame(None, None), rows.dataset, lambda: next(rows.chunks(1, None, None))):
         with pytest.raises(IntegrityError):
             read()

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from insights_nb import columns
 from insights_nb.account import Account
 from insights_nb.body import Body
 from insights_nb.errors import (
@@ -505,17 +506,11 @@ def test_a_report_too_large_for_memory_is_not_read(account: Account, monkeypatch
     assert str(account.cache.entries()[0].folder) in str(caught.value)
 
 
-@pytest.fixture
-def copies(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small reports get a columnar copy too."""
-    monkeypatch.setattr("insights_nb.columns.SMALLEST", 0)
-
-
-@pytest.mark.usefixtures("copies")
 def test_a_cached_report_is_read_from_its_copy(account: Account, simulator: Simulator) -> None:
     """The same frame with the same notes; of the shards not a byte is read."""
     first = submit(account, asked(account)).result()
     calls, entry = len(simulator.calls), account.cache.entries()[0]
+    assert columns.lacking(entry) == []
     harm(entry.paths[0])
     again = submit(account, asked(account)).result()
     pd.testing.assert_frame_equal(first, again)
@@ -525,7 +520,6 @@ def test_a_cached_report_is_read_from_its_copy(account: Account, simulator: Simu
     assert len(simulator.calls) == calls
 
 
-@pytest.mark.usefixtures("copies")
 def test_rot_in_copy_and_shards_is_fetched_anew(account: Account, simulator: Simulator) -> None:
     """With both damaged, the files are fetched again by their report; scan and chunks do the same."""
     first = submit(account, asked(account)).result()
@@ -539,7 +533,7 @@ def test_rot_in_copy_and_shards_is_fetched_anew(account: Account, simulator: Sim
         submit(account, asked(account)).result()
         entry = account.cache.entries()[0]
         harm(entry.paths[0])
-        harm(entry.folder / "columns.arrow")
+        harm(entry.folder / "shard-00000.columns.arrow")
         assert len(read()) == len(first)
     assert posts(simulator) == before
 

@@ -406,7 +406,7 @@ def test_a_notebook_leaves_no_canary_behind(path: Path, tmp_path: Path) -> None:
     assert [path for path, content in found.items() if CANARY.encode() in content] == []
     personal = [path for path, content in found.items() if PHONE.encode() in content]
     assert personal
-    assert {path.name.partition("-")[0] for path in personal} <= {"shard", "columns.arrow"}
+    assert {path.name.partition("-")[0] for path in personal} <= {"shard"}
     subprocess.run(
         [sys.executable, "-c", "import insights_nb; insights_nb.clear_cache(everything=True)"],
         env=private_environment(tmp_path),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from insights_nb import columns
+from insights_nb import copyfile
 from insights_nb.cache import Cache, Entry
 from insights_nb.errors import CacheError
 from insights_nb.journal import SETTLE_SECONDS, Job, Journal, State
@@ -23,6 +23,7 @@ from insights_nb.upkeep import (
     verify,
 )
 from tests.test_cache import MANIFEST, publish, stage
+from tests.test_columns import write as write_copy
 
 LATE = 1e10
 CANARY = "+15555550142"
@@ -56,17 +57,17 @@ def test_copies_go_before_reports(tmp_path: Path) -> None:
     for moment, entry in zip((30, 10, LATE), entries, strict=True):
         used(entry, moment)
     for entry in [*entries, newest]:
-        columns.write(entry, pa.schema([("A", pa.large_string())]), [])
-    shards, copy = newest.manifest.size, columns.size(newest)
+        write_copy(entry, pa.schema([("A", pa.large_string())]), [])
+    shards, copy = newest.manifest.size, copyfile.size_in(newest.folder)
     for cap, copied in ((4 * (shards + copy), 4), (4 * shards + 3 * copy, 3), (4 * shards + copy, 1)):
         evict(cache, cap, newest, LATE)
-        assert sum(columns.size(entry) > 0 for entry in [*entries, newest]) == copied
-        assert columns.size(entries[1]) == 0 or copied == 4
+        assert sum(copyfile.size_in(entry.folder) > 0 for entry in [*entries, newest]) == copied
+        assert copyfile.size_in(entries[1].folder) == 0 or copied == 4
         assert len(cache.entries()) == 4
     evict(cache, 3 * shards + copy, newest, LATE)
     assert entries[1].folder not in {entry.folder for entry in cache.entries()}
     assert len(cache.entries()) == 3
-    assert columns.size(newest)
+    assert copyfile.size_in(newest.folder)
 
 
 def test_what_was_used_within_the_hour_stays(tmp_path: Path) -> None:

@@ -24,13 +24,14 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE)]
 
-from delay import distant
+from delay import Place, carried, distant, kernel, line, why_no_line
 from rows import write_shards
 from ways import FETCHES, WAYS, account_and_query, clear_copy
 
@@ -42,10 +43,10 @@ from tests.parts import SSHD
 Row = tuple[str, str, str, str]
 
 
-def run(*arguments: str) -> dict[str, float]:
-    """Measure one thing in a process of its own."""
+def run(*arguments: str, enter: Sequence[str] = ()) -> dict[str, float]:
+    """Measure one thing in a process of its own, which may enter a network namespace first."""
     done = subprocess.run(
-        [sys.executable, str(HERE / "ways.py"), *arguments], capture_output=True, text=True, check=False
+        [*enter, sys.executable, str(HERE / "ways.py"), *arguments], capture_output=True, text=True, check=False
     )
     if done.returncode:
         raise RuntimeError(f"{arguments[0]}: {done.stderr[-600:]}")
@@ -120,45 +121,118 @@ def publish(folder: Path, rows: int) -> Path:
     return root
 
 
+@dataclass(frozen=True)
+class Case:
+    """A transfer to measure.
+
+    Parameters
+    ----------
+    where : str
+        In words.
+    round_trip : float
+        Seconds; none is loopback.
+    rate : float, optional
+        Bits per second of the line.
+    files : int, default 1
+        How many files the same bytes are in.
+    aim : str, default ""
+        What OpenSSH's time is to be, in times of ours, unchecked.
+    """
+
+    where: str
+    round_trip: float
+    rate: float | None = None
+    files: int = 1
+    aim: str = ""
+
+
+CASES = (
+    Case("on loopback", 0.0, aim="≥ 0.8"),
+    Case("10 ms away", 0.01),
+    Case("40 ms away", 0.04, aim="≥ 2.5"),
+    Case("120 ms away", 0.12),
+    Case("40 ms away at 1 Gbit/s", 0.04, 1e9),
+    Case("40 ms away at 200 Mbit/s", 0.04, 2e8),
+    Case("40 ms away", 0.04, files=4),
+)
+
+
 def transfer(folder: Path, megabytes: int, turns: int) -> Iterator[Row]:
-    """One file from a real OpenSSH server, near and at distances."""
+    """Files from a real OpenSSH server, near and at distances."""
     if not SSHD.exists() or not shutil.which("sftp"):
         print("left out: transfer; there is no OpenSSH server and sftp here")
         return
     names = [name for name in FETCHES if name != "asyncssh" or importlib.util.find_spec("asyncssh")]
     if len(names) < len(FETCHES):
         print("left out: asyncssh is not installed")
-    root = folder / f"served-{megabytes}"
+    if reason := why_no_line():
+        print(f"distances by a proxy in user space, which hides the kernel's windows; no line can be made: {reason}")
+    else:
+        print(f"distances between two network namespaces: {kernel()}")
+    for case in CASES:
+        if case.rate and reason:
+            print(f"left out: {case.where}")
+            continue
+        root = served(folder, megabytes, case.files)
+        files = sorted(os.listdir(root))
+        size = sum((root / name).stat().st_size for name in files) / 1e6
+        taken, carries = fetched(case, root, files, names, max(3, turns - 2), bool(reason))
+        found = {name: statistics.median(values) for name, values in taken.items()}
+        rates = ", ".join(f"{name} {size / seconds:.0f}" for name, seconds in found.items())
+        what = f"transfer {case.where}, {size:.0f} MB in {len(files)} {'file' if len(files) == 1 else 'files'}"
+        for name, aim in (("ours, unchecked", case.aim), ("ours", "")):
+            ratio = f"{found['OpenSSH sftp'] / found[name]:.2f}"
+            yield f"{what}: OpenSSH sftp / {name}", aim, ratio, f"MB/s: {carries}{rates}"
+
+
+def served(folder: Path, megabytes: int, count: int) -> Path:
+    """Return a folder of so many files that hardly compress, made once."""
+    root = folder / f"served-{megabytes}-{count}"
     root.mkdir(exist_ok=True)
-    if not (root / "shard.csv.gz").exists():
-        with gzip.open(root / "shard.csv.gz", "wb", compresslevel=1) as file:
+    for index in range(count):
+        path = root / f"shard-{index}.csv.gz"
+        if path.exists():
+            continue
+        with gzip.open(path, "wb", compresslevel=1) as file:
             file.write(b"A,B\n")
-            for _ in range(megabytes):
+            for _ in range(megabytes // count):
                 text = os.urandom(880_000).hex().encode()
                 file.write(b"\n".join(text[at : at + 160] + b"," for at in range(0, len(text), 160)) + b"\n")
-    size = (root / "shard.csv.gz").stat().st_size / 1e6
-    for distance, aim in ((0.0, "≥ 0.8"), (0.01, ""), (0.04, "≥ 2.5"), (0.12, "")):
-        with ExitStack() as stack:
-            server = stack.enter_context(serve(Path(stack.enter_context(tempfile.TemporaryDirectory()))))
-            target = stack.enter_context(tempfile.TemporaryDirectory())
-            place = {
-                "port": stack.enter_context(distant(server.port, distance)) if distance else server.port,
+    return root
+
+
+def fetched(
+    case: Case, root: Path, files: Sequence[str], names: Sequence[str], turns: int, by_proxy: bool
+) -> tuple[dict[str, list[float]], str]:
+    """Fetch files by every client in turn; return the seconds, and what the line itself carries, in words."""
+    with ExitStack() as stack:
+        near = far = Place("127.0.0.1")
+        if case.round_trip and not by_proxy:
+            near, far = stack.enter_context(line(case.round_trip, case.rate))
+        keys = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        server = stack.enter_context(serve(keys, address=far.address, enter=far.enter))
+        port = server.port
+        if case.round_trip and by_proxy:
+            port = stack.enter_context(distant(port, case.round_trip))
+        place = json.dumps(
+            {
+                "host": far.address,
+                "port": port,
                 "user": getpass.getuser(),
                 "key": str(server.key),
                 "host_keys": list(server.fingerprints.values()),
                 "root": str(root),
-                "file": "shard.csv.gz",
+                "files": files,
             }
-            taken: dict[str, list[float]] = {name: [] for name in names}
-            for _ in range(max(2, turns - 2)):
-                for name, values in taken.items():
-                    values.append(run(name, tempfile.mkdtemp(dir=target), json.dumps(place))["seconds"])
-        found = {name: statistics.median(values) for name, values in taken.items()}
-        rates = ", ".join(f"{name} {size / seconds:.0f}" for name, seconds in found.items())
-        where = f"{distance * 1e3:.0f} ms away" if distance else "on loopback"
-        for name, aimed in (("ours, unchecked", aim), ("ours", "")):
-            ratio = f"{found['OpenSSH sftp'] / found[name]:.2f}"
-            yield f"transfer {where}, {size:.0f} MB: OpenSSH sftp / {name}", aimed, ratio, f"MB/s: {rates}"
+        )
+        taken: dict[str, list[float]] = {name: [] for name in names}
+        for turn in range(turns):
+            for name in [*names[turn % len(names) :], *names[: turn % len(names)]]:
+                with tempfile.TemporaryDirectory() as target:
+                    taken[name].append(run(name, target, place, enter=near.enter)["seconds"])
+        if not near.enter:
+            return taken, ""
+        return taken, f"one TCP connection {statistics.median(carried(near, far) for _ in range(3)):.0f}, "
 
 
 def noticing() -> Row:

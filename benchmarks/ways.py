@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
 import os
 import resource
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -121,49 +124,63 @@ WAYS: dict[str, Callable[[Path], Any]] = {
 }
 
 
-def fetch_ours(place: dict[str, Any], target: Path) -> None:
-    """By our transfer: connect, fetch, check, put under its name."""
+def access_of(place: dict[str, Any]) -> Any:
+    """Return what our client needs to read the files."""
     from insights_nb.access import Access
-    from insights_nb.transfer import fetch_shards
 
     keys = tuple(place["host_keys"])
-    access = Access("127.0.0.1", place["port"], place["user"], None, Path(place["key"]), keys, place["root"])
-    fetch_shards(access, [place["file"]], target / "ours", observe=lambda *_: None)
+    return Access(place["host"], place["port"], place["user"], None, Path(place["key"]), keys, place["root"])
+
+
+def fetch_ours(place: dict[str, Any], target: Path) -> None:
+    """By our transfer: connect, fetch, check, put under its name."""
+    from insights_nb.transfer import fetch_shards
+
+    fetch_shards(access_of(place), place["files"], target / "ours", observe=lambda *_: None)
 
 
 def fetch_unchecked(place: dict[str, Any], target: Path) -> None:
-    """By our window alone: the bytes to a file, as the others do."""
-    from insights_nb.access import PATIENT, Access
+    """By our connections alone, two where there are several files: the bytes to files, as the others do."""
+    from insights_nb.access import PATIENT
     from insights_nb.link import Link
 
-    keys = tuple(place["host_keys"])
-    link = Link(Access("127.0.0.1", place["port"], place["user"], None, Path(place["key"]), keys), PATIENT)
-    path = f"{place['root']}/{place['file']}"
-    session = link.session()
-    size = next(session.stat([path])).size
-    with (target / "unchecked").open("wb") as file:
-        for block in session.open(path).read(0, size):
-            file.write(block)
-    link.end()
+    waiting = deque(place["files"])
+
+    def fetch(link: Link) -> None:
+        session = link.session()
+        while waiting:
+            name = waiting.popleft()
+            path = f"{place['root']}/{name}"
+            size = next(session.stat([path])).size
+            with (target / name).open("wb") as file:
+                for block in session.open(path).read(0, size):
+                    file.write(block)
+        link.end()
+
+    links = [Link(access_of(place), PATIENT) for _ in place["files"][:2]]
+    with ThreadPoolExecutor(len(links)) as pool:
+        list(pool.map(fetch, links))
 
 
 def fetch_openssh(place: dict[str, Any], target: Path) -> None:
     """By the sftp command, with its own settings."""
     quiet = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"]
-    where = f"{place['user']}@127.0.0.1:{place['root']}/{place['file']}"
-    command = ["sftp", "-q", *quiet, "-i", place["key"], "-P", str(place["port"]), where, str(target / "openssh")]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    where = f"{place['user']}@{place['host']}"
+    command = ["sftp", "-q", *quiet, "-i", place["key"], "-P", str(place["port"]), "-b", "-", where]
+    gets = "".join(f"get {place['root']}/{name} {target}\n" for name in place["files"])
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, input=gets, text=True)
 
 
 def fetch_paramiko(place: dict[str, Any], target: Path) -> None:
     """By paramiko's own get."""
     import paramiko
 
-    with paramiko.Transport(("127.0.0.1", place["port"])) as transport:
+    with paramiko.Transport((place["host"], place["port"])) as transport:
         transport.connect(username=place["user"], pkey=paramiko.Ed25519Key.from_private_key_file(place["key"]))
         client = paramiko.SFTPClient.from_transport(transport)
         assert client is not None
-        client.get(f"{place['root']}/{place['file']}", str(target / "paramiko"))
+        for name in place["files"]:
+            client.get(f"{place['root']}/{name}", str(target / name))
 
 
 def fetch_asyncssh(place: dict[str, Any], target: Path) -> None:
@@ -172,9 +189,9 @@ def fetch_asyncssh(place: dict[str, Any], target: Path) -> None:
 
     async def fetch() -> None:
         words: Any = {"known_hosts": None, "client_keys": [place["key"]], "username": place["user"]}
-        connecting = asyncssh.connect("127.0.0.1", place["port"], **words)
+        connecting = asyncssh.connect(place["host"], place["port"], **words)
         async with connecting as connection, connection.start_sftp_client() as client:
-            await client.get(f"{place['root']}/{place['file']}", str(target / "asyncssh"))
+            await client.get([f"{place['root']}/{name}" for name in place["files"]], str(target))
 
     asyncio.run(fetch())
 
@@ -188,6 +205,14 @@ FETCHES: dict[str, Callable[[dict[str, Any], Path], None]] = {
 }
 
 
+LIBRARIES = {
+    "ours": ("insights_nb.transfer", "paramiko"),
+    "ours, unchecked": ("insights_nb.transfer", "paramiko"),
+    "paramiko get": ("paramiko",),
+    "asyncssh": ("asyncssh",),
+}
+
+
 def anonymous_peak() -> float:
     """Most memory this process held, MB; pages of mapped files, which the system takes back, are in it too."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
@@ -198,9 +223,9 @@ def main() -> None:
     name, folder = sys.argv[1], Path(sys.argv[2])
     if len(sys.argv) > 3:
         place = json.loads(sys.argv[3])
+        for library in LIBRARIES.get(name, ()):
+            importlib.import_module(library)
         if name.startswith("ours"):
-            import insights_nb.transfer
-
             os.makedirs(folder / "ours", 0o700, exist_ok=True)
         started = time.perf_counter()
         FETCHES[name](place, folder)

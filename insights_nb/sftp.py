@@ -70,7 +70,7 @@ class Session:
     def __init__(self, pipe: Pipe, ahead: int) -> None:
         self._pipe = pipe
         self._ahead = ahead
-        self._buffer = bytearray()
+        self._rest = memoryview(b"")  # came, and belongs to the next packet
         self._number = 0
         self._arrived: dict[int, tuple[int, memoryview]] = {}
 
@@ -210,12 +210,15 @@ class Session:
 
     def _exactly(self, length: int) -> memoryview:
         """Return the next bytes, as many as asked for."""
-        buffer = self._buffer
-        while len(buffer) < length:
-            buffer += self._pipe.receive()
-        taken = bytes(memoryview(buffer)[:length])
-        del buffer[:length]
-        return memoryview(taken)
+        pieces = [self._rest]
+        missing = length - len(self._rest)
+        while missing > 0:
+            pieces.append(memoryview(self._pipe.receive()))
+            missing -= len(pieces[-1])
+        # What came in one piece is not copied, the rest once.
+        whole = pieces[0] if len(pieces) == 1 else memoryview(b"".join(pieces))
+        self._rest = whole[length:]
+        return whole[:length]
 
 
 class RemoteFile:

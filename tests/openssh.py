@@ -6,7 +6,7 @@ import shutil
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,8 +75,13 @@ def free_port() -> int:
 
 
 @contextmanager
-def serve(folder: Path, *kinds: str, settings: str = "") -> Iterator[OpenSSH]:
-    """Run a server with host keys of these kinds (default Ed25519), its files in ``folder``."""
+def serve(
+    folder: Path, *kinds: str, settings: str = "", address: str = "127.0.0.1", enter: Sequence[str] = ()
+) -> Iterator[OpenSSH]:
+    """Run a server with host keys of these kinds (default Ed25519), its files in ``folder``.
+
+    It can be put elsewhere than on loopback, and be run in another network namespace by a command that enters that.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     if os.geteuid() == 0:
         # As root the server insists on this empty folder to confine its first stage in.
@@ -85,7 +90,7 @@ def serve(folder: Path, *kinds: str, settings: str = "") -> Iterator[OpenSSH]:
     shutil.copy(f"{server.key}.pub", folder / "authorized_keys")
     lines = [
         f"Port {server.port}",
-        "ListenAddress 127.0.0.1",
+        f"ListenAddress {address}",
         f"AuthorizedKeysFile {folder}/authorized_keys",
         "StrictModes no",
         "UsePAM no",
@@ -103,7 +108,7 @@ def serve(folder: Path, *kinds: str, settings: str = "") -> Iterator[OpenSSH]:
     (folder / "sshd_config").write_text("\n".join(lines) + "\n")
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            [str(SSHD), "-D", "-e", "-f", str(folder / "sshd_config")],
+            [*enter, str(SSHD), "-D", "-e", "-f", str(folder / "sshd_config")],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=log,
@@ -117,11 +122,10 @@ def serve(folder: Path, *kinds: str, settings: str = "") -> Iterator[OpenSSH]:
 
 
 def _await_listening(server: OpenSSH, process: "subprocess.Popen[bytes]") -> None:
-    """Wait until the server takes connections."""
+    """Wait until the server says that it takes connections."""
     for _ in range(1000):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", server.port)) == 0:
-                return
+        if f"port {server.port}." in (server.folder / "log").read_text():
+            return
         if process.poll() is not None:
             break
         threading.Event().wait(0.01)

@@ -196,6 +196,19 @@ def fetch_asyncssh(place: dict[str, Any], target: Path) -> None:
     asyncio.run(fetch())
 
 
+def frame_ours(place: dict[str, Any], target: Path) -> None:
+    """From a finished report to its DataFrame, everything checked, the files and their columns in the cache."""
+    from arriving import arriving
+
+    arriving(access_of(place), place["files"], target / "cache").result()
+
+
+def frame_pyarrow(place: dict[str, Any], target: Path) -> None:
+    """First the files, by the sftp command, then the table, by pyarrow."""
+    fetch_openssh(place, target)
+    by_pyarrow(target)
+
+
 FETCHES: dict[str, Callable[[dict[str, Any], Path], None]] = {
     "ours": fetch_ours,
     "ours, unchecked": fetch_unchecked,
@@ -204,10 +217,18 @@ FETCHES: dict[str, Callable[[dict[str, Any], Path], None]] = {
     "asyncssh": fetch_asyncssh,
 }
 
+FRAMES: dict[str, Callable[[dict[str, Any], Path], None]] = {
+    "ours, unchecked": fetch_unchecked,
+    "ours, to a frame": frame_ours,
+    "OpenSSH sftp, then pyarrow": frame_pyarrow,
+}
+
 
 LIBRARIES = {
     "ours": ("insights_nb.transfer", "paramiko"),
     "ours, unchecked": ("insights_nb.transfer", "paramiko"),
+    "ours, to a frame": ("insights_nb.report", "paramiko", "pyarrow.csv", "pyarrow.dataset", "isal.isal_zlib"),
+    "OpenSSH sftp, then pyarrow": ("pyarrow.csv", "pyarrow.compute"),
     "paramiko get": ("paramiko",),
     "asyncssh": ("asyncssh",),
 }
@@ -228,7 +249,7 @@ def main() -> None:
         if name.startswith("ours"):
             os.makedirs(folder / "ours", 0o700, exist_ok=True)
         started = time.perf_counter()
-        FETCHES[name](place, folder)
+        {**FETCHES, **FRAMES}[name](place, folder)
     else:
         if name.startswith("ours cold"):
             clear_copy(folder)

@@ -98,7 +98,7 @@ def line(round_trip: float, rate: float | None = None) -> Iterator[tuple[Place, 
             _run("ip", "link", "set", name, "up", "mtu", "1500", enter=enter)
         yield Place(NEAR, near), Place(FAR, far)
     finally:
-        for holder in holders:
+        for holder in reversed(holders):  # the line before what hangs on it
             holder.kill()
             holder.communicate()
 

@@ -17,6 +17,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -286,6 +287,8 @@ def main() -> None:
         "--work", type=Path, default=Path(tempfile.gettempdir()) / f"insights-bench-{getpass.getuser()}"
     )
     options = parser.parse_args()
+    # Being told to end is an end like any other: servers and namespaces go too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended from outside"))
     options.work.mkdir(mode=0o700, parents=True, exist_ok=True)
     began = time.strftime("%Y-%m-%d %H:%M")
     lines = [

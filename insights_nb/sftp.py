@@ -129,7 +129,14 @@ class Session:
         while at < end or asked:
             while at < end and len(asked) < self._ahead:
                 length = min(BLOCK, end - at)
-                asked.append((self._ask_block(handle, at, length), at, length))
+                try:
+                    number = self._ask_block(handle, at, length)
+                except LinkLostError:
+                    if not asked:
+                        raise
+                    # What came before the connection broke is still to be read; it need not be fetched again.
+                    break
+                asked.append((number, at, length))
                 at += length
             number, offset, length = asked.popleft()
             while True:

@@ -109,6 +109,22 @@ def test_any_stretch_is_read_right_whatever_the_order_of_answers(
     assert server.most_waiting <= ahead
 
 
+def test_what_came_before_the_connection_broke_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When no more can be asked, the answers to what was asked still come out, and then the loss is told."""
+    server = Server()
+    blocks = session(server, 2).open("x").read(0, len(CONTENT))
+    came = bytes(next(blocks))
+
+    def broken(_: bytes) -> None:
+        raise LinkLostError("broken")
+
+    monkeypatch.setattr(server, "send", broken)
+    came += bytes(next(blocks))
+    assert came == CONTENT[: 2 * BLOCK]
+    with pytest.raises(LinkLostError, match="broken"):
+        next(blocks)
+
+
 def test_many_stats_go_out_together() -> None:
     """Attributes come back in the order asked for, many requests being under way at once."""
     server = Server()

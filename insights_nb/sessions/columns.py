@@ -144,23 +144,24 @@ def words(series: pd.Series) -> tuple[IntArray, pd.Index]:
         Distinct, in text order; never blank.
     """
     if isinstance(series.dtype, pd.CategoricalDtype):
-        codes = series.cat.codes.to_numpy().astype(np.int64)
-        values = pd.Index(series.cat.categories)
-    else:
-        found, uniques = pd.factorize(series)
-        codes, values = found.astype(np.int64, copy=False), pd.Index(uniques)
-    return tidy(codes, values)
+        return tidy(series.cat.codes.to_numpy().astype(np.int64), pd.Index(series.cat.categories))
+    found, uniques = pd.factorize(series)
+    return tidy(found.astype(np.int64, copy=False), pd.Index(uniques), every=True)
 
 
-def tidy(codes: IntArray, values: pd.Index) -> tuple[IntArray, pd.Index]:
-    """Sort the distinct values as text, drop blank and unused ones, and renumber the codes to match."""
+def tidy(codes: IntArray, values: pd.Index, every: bool = False) -> tuple[IntArray, pd.Index]:
+    """Sort the distinct values as text, drop blank and unused ones, and renumber the codes to match.
+
+    With ``every``, each value is known to be used.
+    """
     text = pd.Index(values.astype("str")) if len(values) else pd.Index([], dtype="str")
-    used = np.zeros(len(text) + 1, dtype=bool)
-    used[codes] = True
-    kept = used[:-1] & ~np.asarray(text.str.strip() == "", dtype=bool)
+    kept = ~np.asarray(text.str.strip() == "", dtype=bool)
+    if not every:
+        used = np.zeros(len(text) + 1, dtype=bool)
+        used[codes] = True
+        kept &= used[:-1]
     order = np.flatnonzero(kept)
-    if not text.is_monotonic_increasing:
-        order = order[np.asarray(text[order].argsort())]
+    order = order[np.asarray(text[order].argsort())]
     if len(order) == len(text) and np.array_equal(order, np.arange(len(text))):
         return codes, text
     # Two values may spell alike as text (1 and "1"): they share one number.
@@ -169,6 +170,11 @@ def tidy(codes: IntArray, values: pd.Index) -> tuple[IntArray, pd.Index]:
     number = np.full(len(text) + 1, -1, dtype=np.int64)
     number[order] = np.cumsum(fresh) - 1
     return number[codes], picked[fresh]
+
+
+def narrow(codes: IntArray, count: int) -> AnyInts:
+    """Codes below ``count`` in as few bytes as hold them, to be kept."""
+    return codes.astype(np.int16 if count < np.iinfo(np.int16).max else np.int32)
 
 
 def category(codes: IntArray, values: pd.Index) -> pd.Categorical:

@@ -5,7 +5,7 @@ number per session is a reduction over slices and nothing loops over sessions.
 """
 
 from collections.abc import Hashable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, cast
 
@@ -13,10 +13,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from .columns import NAT, PER_SECOND, AnyInts, BoolArray, IntArray, words
+from .columns import NAT, PER_SECOND, AnyInts, BoolArray, IntArray, narrow, tidy, words
 from .fields import Fields, column
 
 Int32Array = npt.NDArray[np.int32]
+
+#: Columns of few words that several tables read: encoded once, over all rows, when the first table asks.
+SHARED = ("reason", "path", "error")
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,6 +124,8 @@ class Core:
         EventName codes and words.
     seen : Seen
         What reading the frame met.
+    coded : dict of str to (ndarray of ints over ``frame``'s rows, Index)
+        Columns encoded so far; selections of the log share them.
     """
 
     frame: pd.DataFrame
@@ -141,6 +146,7 @@ class Core:
     tied: BoolArray
     event: tuple[AnyInts, pd.Index] | None
     seen: Seen
+    coded: dict[str, tuple[AnyInts, pd.Index]] = field(default_factory=dict)
 
     @property
     def sessions(self) -> int:
@@ -168,13 +174,20 @@ class Core:
             return None
         return series.iloc[self.rows if positions is None else self.rows[positions]]
 
-    def words_at(self, part: str, positions: IntArray | BoolArray) -> tuple[IntArray, pd.Index]:
+    def words_at(self, part: str, positions: IntArray | BoolArray | None = None) -> tuple[IntArray, pd.Index]:
         """The words of ``part`` at ordered rows, as codes and values; all missing without the column."""
-        series = self.at(part, positions)
+        rows = self.rows if positions is None else self.rows[positions]
+        series = column(self.frame, self.fields, part)
         if series is None:
-            count = len(self.rows[positions])
-            return np.full(count, -1, dtype=np.int64), pd.Index([], dtype="str")
-        return words(series)
+            return np.full(len(rows), -1, dtype=np.int64), pd.Index([], dtype="str")
+        # A few rows of a large frame (one session of it) are sooner read than the column encoded.
+        if part not in SHARED or (part not in self.coded and len(rows) < len(series) // 16):
+            return words(series.iloc[rows])
+        if part not in self.coded:
+            codes, values = words(series)
+            self.coded[part] = narrow(codes, len(values)), values
+        codes, values = self.coded[part]
+        return tidy(codes[rows].astype(np.int64), values)
 
     def reduce(self, ufunc: np.ufunc, values: npt.NDArray[Any], empty: object) -> npt.NDArray[Any]:
         """``ufunc`` over each session's slice of ``values`` (one per ordered row); ``empty`` where it has no rows."""
@@ -182,7 +195,8 @@ class Core:
 
     def count(self, mask: BoolArray) -> IntArray:
         """How many of each session's ordered rows are in ``mask``."""
-        return np.bincount(self.code[mask], minlength=self.sessions)
+        # Picking by position takes a fifth of the time that picking by a mask takes: so everywhere in these modules.
+        return np.bincount(self.code[np.flatnonzero(mask)], minlength=self.sessions)
 
     def first(self) -> IntArray:
         """Time of each session's first ordered row, ``NAT`` without one."""
@@ -210,7 +224,7 @@ class Core:
 
     def select(self, chosen: BoolArray) -> "Core":
         """The same log with only the sessions in ``chosen`` (a mask over ``ids``), whole."""
-        kept = chosen[self.code]
+        kept = np.flatnonzero(chosen[self.code])
         number = np.cumsum(chosen) - 1
         lengths = np.diff(self.offsets)[chosen]
         return replace(

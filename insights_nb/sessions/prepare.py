@@ -10,11 +10,12 @@ import pandas as pd
 
 from insights_nb.errors import FrameError
 
-from .columns import NAT, UNITS, AnyInts, BoolArray, IntArray, in_unit, instants, truths, words
+from .columns import NAT, UNITS, AnyInts, BoolArray, IntArray, in_unit, instants, narrow, truths, words
 from .core import Core, Seen
 from .executions import executions
 from .fields import DTMF_EVENT, EXIT_EVENT, OWN_FIELDS, Fields, column, missing_field
 from .nodes import encode_nodes
+from .packed import sorting
 from .ties import Tied, duplicated_rows, ladder, tie_groups
 
 #: Above this the packed key (session, time) could overflow an int64, and the two are sorted side by side instead.
@@ -133,8 +134,9 @@ def prepare(frame: pd.DataFrame, fields: Fields, *, missing: str, duplicates: st
     ordered = inside & (time != NAT)
     untimed = np.flatnonzero(inside & ~ordered)
     rows, disorder, grain = _sorted_rows(code, time, ordered, unit)
-    rows, dropped, suspected = _without_copies(frame, fields, code, time, rows, duplicates)
-    drop, more = duplicated_rows(frame, fields, untimed, code[untimed], duplicates)
+    kinds = [node] if event is None else [node, event[0]]
+    rows, dropped, suspected = _without_copies(frame, fields, code, time, rows, kinds, duplicates)
+    drop, more = duplicated_rows(frame, fields, untimed, code[untimed], [kind[untimed] for kind in kinds], duplicates)
     untimed, dropped, suspected = untimed[~drop], dropped + int(drop.sum()), suspected + more
     if "time" in absent:
         suspected = 0
@@ -151,7 +153,7 @@ def prepare(frame: pd.DataFrame, fields: Fields, *, missing: str, duplicates: st
         time=time[rows],
         unit=unit,
         grain=grain,
-        node=node[rows].astype(np.int32),
+        node=node[rows],
         nodes=nodes,
         is_exit=is_exit[rows],
         is_trigger=is_trigger[rows],
@@ -191,8 +193,7 @@ def _events(
     if event is not None:
         codes, names = words(event)
         marks = [codes == (names.get_loc(name) if name in names else -2) for name in (EXIT_EVENT, DTMF_EVENT)]
-        small = np.int16 if len(names) < np.iinfo(np.int16).max else np.int64
-        return (codes.astype(small), names), marks[0], marks[1], "column"
+        return (narrow(codes, len(names)), names), marks[0], marks[1], "column"
     asked = list((query or {}).get("data", ()))
     if len(asked) == 1:
         every, none = np.ones(len(frame), dtype=bool), np.zeros(len(frame), dtype=bool)
@@ -219,12 +220,15 @@ def _sorted_rows(code: IntArray, time: IntArray, ordered: BoolArray, unit: str) 
     low = int(time.min())
     span = (int(time.max()) - low) // grain + 1
     if (int(code.max()) + 1) * span < PACK_LIMIT:
-        key = code * span + (time - low) // grain
-        order = np.arange(len(key)) if (key[1:] >= key[:-1]).all() else np.argsort(key, kind="stable")
+        order = sorting(code)
+        key = code[order] * span + (time[order] - low) // grain
+        # With the sessions together the times are nearly in order, which numpy's stable sort makes use of.
+        if (key[1:] < key[:-1]).any():
+            order = order[np.argsort(key, kind="stable")]
     else:
         order = np.lexsort((time, code))
-    same = code[order[1:]] == code[order[:-1]]
-    disorder = int((same & (order[1:] < order[:-1])).sum())
+    back = np.flatnonzero(order[1:] < order[:-1])
+    disorder = int((code[order[back + 1]] == code[order[back]]).sum())
     return (order if whole else rows[order]), disorder, grain
 
 
@@ -239,11 +243,18 @@ def coarsest(ticks: IntArray, unit: str) -> int:
 
 
 def _without_copies(
-    frame: pd.DataFrame, fields: Fields, code: IntArray, time: IntArray, rows: IntArray, duplicates: str
+    frame: pd.DataFrame,
+    fields: Fields,
+    code: IntArray,
+    time: IntArray,
+    rows: IntArray,
+    kinds: list[AnyInts],
+    duplicates: str,
 ) -> tuple[IntArray, int, int]:
     """The sorted rows without second copies; how many were dropped, how many are suspected."""
     _, where, group = tie_groups(code[rows], time[rows])
-    drop, suspected = duplicated_rows(frame, fields, rows[where], group, duplicates)
+    some = rows[where]
+    drop, suspected = duplicated_rows(frame, fields, some, group, [kind[some] for kind in kinds], duplicates)
     if not drop.any():
         return rows, 0, suspected
     return np.delete(rows, where[drop]), int(drop.sum()), suspected

@@ -46,13 +46,15 @@ def find_moves(ledger: Ledger, ends: bool) -> Moves:
     """The moves of all sessions before their end, in order."""
     core, visits, stays, endings = ledger.core, ledger.visits, ledger.stays, ledger.endings
     inside = np.flatnonzero((visits.code[1:] == visits.code[:-1]) & ~endings.after[1:])
-    source, target = visits.node[inside].astype(np.int64), visits.node[inside + 1].astype(np.int64)
+    following = inside + 1
+    source, target = visits.node[inside].astype(np.int64), visits.node[following].astype(np.int64)
     code = visits.code[inside].astype(np.int64)
-    took = stays.enter[inside + 1] - stays.enter[inside]
-    took = np.where((took < 0) | stays.odd[inside] | stays.odd[inside + 1], -1, took)
-    arrival = visits.first[inside + 1]
-    left = np.where(visits.exit[inside] >= 0, visits.exit[inside], visits.first[inside] + visits.events[inside] - 1)
-    tied = core.time[arrival] == core.time[left]
+    took = stays.enter[following] - stays.enter[inside]
+    took[np.flatnonzero((took < 0) | stays.odd[inside] | stays.odd[following])] = -1
+    left = visits.exit[inside]
+    stays_on = np.flatnonzero(left < 0)
+    left[stays_on] = visits.first[inside[stays_on]] + visits.events[inside[stays_on]] - 1
+    tied = core.time[visits.first[following]] == core.time[left]
     if not ends:
         return Moves(source, target, code, took, tied)
     count = len(core.nodes)
@@ -106,9 +108,8 @@ def _table(ledger: Ledger, moves: Moves, group: IntArray, by: str | None, words:
     groups = 1 if words is None else len(words) + 1
     held, count = tally(pair, groups * width * width)
     slot = np.searchsorted(held, pair)
-    sessions = np.bincount(
-        distinct(slot * max(core.sessions, 1) + moves.code) // max(core.sessions, 1), minlength=len(held)
-    )
+    slots = max(len(held), 1)
+    sessions = np.bincount(distinct(moves.code * slots + slot) % slots, minlength=len(held))
     timed = moves.took >= 0
     grain = coarsest(moves.took[timed], core.unit)
     median, p95 = group_quantiles(slot[timed], moves.took[timed], len(held), (0.5, 0.95), grain)

@@ -5,7 +5,7 @@ category or Arrow-backed columns have to give the same sessions. So every column
 """
 
 import re
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from insights_nb.errors import FrameError
 
 IntArray = npt.NDArray[np.int64]
 AnyInts = npt.NDArray[np.signedinteger[Any]]
+Ints = TypeVar("Ints", bound=np.signedinteger[Any])
 BoolArray = npt.NDArray[np.bool_]
 
 #: How numpy writes "not a time" in the int64 behind a datetime64.
@@ -149,7 +150,7 @@ def words(series: pd.Series) -> tuple[IntArray, pd.Index]:
     return tidy(found.astype(np.int64, copy=False), pd.Index(uniques), every=True)
 
 
-def tidy(codes: IntArray, values: pd.Index, every: bool = False) -> tuple[IntArray, pd.Index]:
+def tidy(codes: npt.NDArray[Ints], values: pd.Index, every: bool = False) -> tuple[npt.NDArray[Ints], pd.Index]:
     """Sort the distinct values as text, drop blank and unused ones, and renumber the codes to match.
 
     With ``every``, each value is known to be used.
@@ -167,7 +168,7 @@ def tidy(codes: IntArray, values: pd.Index, every: bool = False) -> tuple[IntArr
     # Two values may spell alike as text (1 and "1"): they share one number.
     picked = text[order]
     fresh = np.concatenate([[True], np.asarray(picked[1:] != picked[:-1])]) if len(picked) else np.zeros(0, bool)
-    number = np.full(len(text) + 1, -1, dtype=np.int64)
+    number = np.full(len(text) + 1, -1, dtype=codes.dtype)
     number[order] = np.cumsum(fresh) - 1
     return number[codes], picked[fresh]
 
@@ -177,7 +178,7 @@ def narrow(codes: IntArray, count: int) -> AnyInts:
     return codes.astype(np.int16 if count < np.iinfo(np.int16).max else np.int32)
 
 
-def category(codes: IntArray, values: pd.Index) -> pd.Categorical:
+def category(codes: AnyInts, values: pd.Index) -> pd.Categorical:
     """Codes and their values as a categorical of ``str``; -1 is missing."""
     return cast("pd.Categorical", pd.Categorical.from_codes(cast("Any", codes), categories=values))
 

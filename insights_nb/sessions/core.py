@@ -174,7 +174,7 @@ class Core:
             return None
         return series.iloc[self.rows if positions is None else self.rows[positions]]
 
-    def words_at(self, part: str, positions: IntArray | BoolArray | None = None) -> tuple[IntArray, pd.Index]:
+    def words_at(self, part: str, positions: IntArray | BoolArray | None = None) -> tuple[AnyInts, pd.Index]:
         """The words of ``part`` at ordered rows, as codes and values; all missing without the column."""
         rows = self.rows if positions is None else self.rows[positions]
         series = column(self.frame, self.fields, part)
@@ -187,7 +187,7 @@ class Core:
             codes, values = words(series)
             self.coded[part] = narrow(codes, len(values)), values
         codes, values = self.coded[part]
-        return tidy(codes[rows].astype(np.int64), values)
+        return tidy(codes[rows], values)
 
     def reduce(self, ufunc: np.ufunc, values: npt.NDArray[Any], empty: object) -> npt.NDArray[Any]:
         """``ufunc`` over each session's slice of ``values`` (one per ordered row); ``empty`` where it has no rows."""
@@ -224,16 +224,15 @@ class Core:
 
     def select(self, chosen: BoolArray) -> "Core":
         """The same log with only the sessions in ``chosen`` (a mask over ``ids``), whole."""
-        kept = np.flatnonzero(chosen[self.code])
-        number = np.cumsum(chosen) - 1
-        lengths = np.diff(self.offsets)[chosen]
+        kept, offsets, _ = taken(self.offsets, chosen)
+        lengths = np.diff(offsets)
         return replace(
             self,
             ids=self.ids[chosen],
             events=self.events[chosen],
-            offsets=np.concatenate([[0], np.cumsum(lengths)]),
+            offsets=offsets,
             rows=self.rows[kept],
-            code=number[self.code[kept]].astype(np.int32),
+            code=np.repeat(np.arange(len(lengths), dtype=np.int32), lengths),
             time=self.time[kept],
             node=self.node[kept],
             is_exit=self.is_exit[kept],
@@ -241,6 +240,32 @@ class Core:
             is_dtmf=self.is_dtmf[kept],
             tied=self.tied[kept],
         )
+
+
+def taken(offsets: IntArray, chosen: BoolArray) -> tuple[IntArray, IntArray, IntArray]:
+    """Some of the slices, in time that goes with what they hold and not with the whole.
+
+    Parameters
+    ----------
+    offsets : ndarray of int64, shape (S + 1,)
+        Slice ``s`` is ``offsets[s]:offsets[s + 1]``.
+    chosen : ndarray of bool, shape (S,)
+        Which slices.
+
+    Returns
+    -------
+    kept : ndarray of int64
+        The positions in these slices.
+    offsets : ndarray of int64
+        The slices among those positions.
+    moved : ndarray of int64
+        For each of them, how far its positions have moved to the front.
+    """
+    starts = offsets[:-1][chosen]
+    lengths = offsets[1:][chosen] - starts
+    fresh = np.concatenate([[0], np.cumsum(lengths)])
+    moved = starts - fresh[:-1]
+    return np.arange(fresh[-1]) + np.repeat(moved, lengths), fresh, moved
 
 
 def reduce_slices(ufunc: np.ufunc, values: npt.NDArray[Any], offsets: IntArray, empty: object) -> npt.NDArray[Any]:

@@ -8,6 +8,7 @@ import pandas as pd
 from .columns import NAT, IntArray, words
 from .core import Int32Array, Nodes
 from .fields import Fields, column
+from .packed import joined
 
 MISSING = "(missing)"
 JOINT = " ▸ "
@@ -39,7 +40,7 @@ def encode_nodes(
     """
     action, actions = _coded(frame, fields, "action")
     flow, flow_ids = _coded(frame, fields, "flow")
-    pair = (flow + 1) * (len(actions) + 1) + action + 1
+    pair = joined(flow, action, len(actions) + 1)
     size = (len(flow_ids) + 1) * (len(actions) + 1)
     held = np.flatnonzero(np.bincount(pair if keep is None else pair[keep], minlength=size))
     of_flow, of_action = held // (len(actions) + 1) - 1, held % (len(actions) + 1) - 1
@@ -81,7 +82,7 @@ def _flow_names(frame: pd.DataFrame, fields: Fields, flow: IntArray, flow_ids: p
     best: list[Any] = list(flow_ids)
     if len(names) and len(flow_ids):
         height, width = len(flow_ids) + 1, len(names) + 1
-        tally = np.bincount((flow + 1) * width + name + 1, minlength=height * width).reshape(height, width)
+        tally = np.bincount(joined(flow, name, width), minlength=height * width).reshape(height, width)
         for f in range(len(flow_ids)):
             held = np.flatnonzero(tally[f + 1, 1:])
             # Times are looked at only for a flow that was renamed.
@@ -105,8 +106,8 @@ def _kinds(frame: pd.DataFrame, fields: Fields, node: Int32Array, count: int) ->
     if len(kinds) and count:
         width = len(kinds) + 1
         # A missing kind is counted too, in a column of its own that is then left out.
-        tally = np.bincount(node * np.int64(width) + kind + 1, minlength=count * width)
-        table = tally.reshape(count, width)[:, 1:]
+        tally = np.bincount(joined(node, kind, width), minlength=(count + 1) * width)
+        table = tally.reshape(count + 1, width)[1:, 1:]
         for n in np.flatnonzero(table.sum(axis=1)):
             out[n] = kinds[int(table[n].argmax())]
     return out

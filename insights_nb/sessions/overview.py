@@ -12,7 +12,6 @@ from .endings import VALUES
 from .ledger import Ledger
 from .packed import distinct
 from .prompts import prompt_kinds
-from .variants import group_paths, session_paths
 
 #: What the frame must hold before a number can be told; without it the column is all NA. ``ordered`` means a time.
 NEEDS = {
@@ -119,9 +118,8 @@ def _longest_gaps(core: Core) -> IntArray:
     """The longest time between two neighbouring events of each session, ``NAT`` for fewer than two."""
     out = np.full(core.sessions, NAT, dtype=np.int64)
     if len(core.time) > 1:
-        gaps = np.full(len(core.time), NAT, dtype=np.int64)
-        inside = core.code[1:] == core.code[:-1]
-        gaps[1:][inside] = np.diff(core.time)[inside]
+        gaps = np.diff(core.time, prepend=0)
+        gaps[core.offsets[:-1][core.filled]] = NAT
         out = core.reduce(np.maximum, gaps, NAT)
     return out
 
@@ -133,7 +131,7 @@ def _hints(ledger: Ledger) -> IntArray:
 
 
 def _variant_numbers(ledger: Ledger) -> npt.NDArray[np.int32]:
-    return (group_paths(session_paths(ledger, collapse_repeats=True)).rank + 1).astype(np.int32)
+    return (ledger.variants.rank + 1).astype(np.int32)
 
 
 def excluded(ledger: Ledger) -> dict[str, int]:

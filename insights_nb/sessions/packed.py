@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from .columns import NAT, IntArray
+from .columns import NAT, AnyInts, IntArray
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -17,6 +17,16 @@ def distinct(keys: IntArray) -> IntArray:
     if not len(ranked):
         return ranked
     return ranked[np.flatnonzero(np.concatenate([[True], ranked[1:] != ranked[:-1]]))]
+
+
+def joined(high: AnyInts, low: AnyInts, width: int) -> IntArray:
+    """Two numbers from -1 as one from 0: ``(high + 1) * width + low + 1``, with no array made on the way."""
+    out = high.astype(np.int64)
+    out += 1
+    out *= width
+    out += low
+    out += 1
+    return out
 
 
 def sorting(codes: IntArray) -> IntArray:
@@ -52,6 +62,15 @@ def tally(keys: IntArray, size: int) -> tuple[IntArray, IntArray]:
         return ranked, ranked
     starts = np.flatnonzero(np.concatenate([[True], ranked[1:] != ranked[:-1]]))
     return ranked[starts], np.diff(np.append(starts, len(ranked)))
+
+
+def numbered(keys: IntArray, held: IntArray) -> IntArray:
+    """Where each key stands among the distinct ones, which are sorted: read from a table while that is small."""
+    if not len(held) or held[-1] >= 1 << 20:
+        return np.searchsorted(held, keys)
+    table = np.zeros(int(held[-1]) + 1, dtype=np.int64)
+    table[held] = np.arange(len(held))
+    return table[keys]
 
 
 def group_quantiles(

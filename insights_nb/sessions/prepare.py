@@ -221,7 +221,10 @@ def _sorted_rows(code: IntArray, time: IntArray, ordered: BoolArray, unit: str) 
     span = (int(time.max()) - low) // grain + 1
     if (int(code.max()) + 1) * span < PACK_LIMIT:
         order = sorting(code)
-        key = code[order] * span + (time[order] - low) // grain
+        key = time[order]
+        key -= low
+        key //= grain
+        key += code[order] * span
         # With the sessions together the times are nearly in order, which numpy's stable sort makes use of.
         if (key[1:] < key[:-1]).any():
             order = order[np.argsort(key, kind="stable")]
@@ -236,7 +239,8 @@ def coarsest(ticks: IntArray, unit: str) -> int:
     """The largest of 1, 1000, … counts of ``unit`` (at most a second) that divides every time."""
     grain = 1
     for _ in range(UNITS.index(unit)):
-        if (ticks % (grain * 1000)).any():
+        # Most often the first few tell.
+        if (ticks[:1000] % (grain * 1000)).any() or (ticks % (grain * 1000)).any():
             break
         grain *= 1000
     return grain
@@ -262,14 +266,14 @@ def _without_copies(
 
 def _settled(core: Core, ties: str) -> Core:
     """The core with every tie settled, and marked."""
-    tied, where, group = tie_groups(core.code.astype(np.int64), core.time)
+    tied, where, group = tie_groups(core.code, core.time)
     if not len(where):
         return replace(core, tied=tied)
     head = np.ones(len(where), dtype=bool)
     head[1:] = group[1:] != group[:-1]
     starts = where[head][group]
     stops = where[np.append(np.flatnonzero(head)[1:], len(where)) - 1][group]
-    code, node = core.code, core.node.astype(np.int64)
+    code, node = core.code, core.node
     opens = (starts == 0) | (code[starts - 1] != code[starts])
     closes = (stops == len(code) - 1) | (code[np.minimum(stops + 1, len(code) - 1)] != code[stops])
     before = np.where(opens, NAT, core.time[starts - 1])
@@ -277,7 +281,7 @@ def _settled(core: Core, ties: str) -> Core:
     rows = Tied(
         rows=core.rows[where],
         group=group,
-        node=node[where],
+        node=node[where].astype(np.int64),
         execution=execution,
         phase=phase,
         moment=core.time[where],
@@ -289,14 +293,7 @@ def _settled(core: Core, ties: str) -> Core:
         is_exit=core.is_exit[where],
     )
     moved = where[ladder(core.frame, core.fields, rows, core.unit, canonical=ties == "canonical")]
-    place = np.arange(len(code))
-    place[where] = moved
-    return replace(
-        core,
-        rows=core.rows[place],
-        node=core.node[place],
-        is_exit=core.is_exit[place],
-        is_trigger=core.is_trigger[place],
-        is_dtmf=core.is_dtmf[place],
-        tied=tied,
-    )
+    # The arrays were made for this core: what a few rows change is changed in place.
+    for values in (core.rows, core.node, core.is_exit, core.is_trigger, core.is_dtmf):
+        values[where] = values[moved]
+    return replace(core, tied=tied)

@@ -97,7 +97,8 @@ def named_nodes(core: Core, names: Iterable[str]) -> BoolArray:
 
 def _gap_limits(core: Core) -> tuple[int, int]:
     """The margin (p99.9 of gaps inside sessions, at least 60 s) and the long gap (their p99)."""
-    gaps = np.diff(core.time)[core.code[1:] == core.code[:-1]] if len(core.time) else np.zeros(0, dtype=np.int64)
+    inside = np.flatnonzero(core.code[1:] == core.code[:-1])
+    gaps = core.time[inside + 1] - core.time[inside]
     least = 60 * PER_SECOND[core.unit]
     if not len(gaps):
         return least, least

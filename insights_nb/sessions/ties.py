@@ -14,12 +14,12 @@ from .columns import NAT, AnyInts, BoolArray, IntArray, in_unit, instants, words
 from .fields import Fields, column
 
 
-def tie_groups(code: IntArray, time: IntArray) -> tuple[BoolArray, IntArray, IntArray]:
+def tie_groups(code: AnyInts, time: IntArray) -> tuple[BoolArray, IntArray, IntArray]:
     """Rows that share session and time with a neighbour.
 
     Parameters
     ----------
-    code, time : ndarray of int64
+    code, time : ndarray of ints
         Session and time of each row, sorted by both.
 
     Returns

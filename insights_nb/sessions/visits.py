@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from .columns import NAT, BoolArray, IntArray, in_unit, instants
-from .core import Core, Int32Array
+from .core import Core, Int32Array, taken
 
 #: TransactionIds split visits when at least this share of neighbouring rows of one action shares one: a few accidental
 #: sharings (kept copies) must not turn a per-row id into an execution id. That many pairs are enough to see it.
@@ -79,21 +79,19 @@ class Visits:
 
     def select(self, core: Core, chosen: BoolArray) -> "Visits":
         """The visits of the sessions in ``chosen``; ``core`` is the log they come from, before its own selection."""
-        kept_row, kept = np.flatnonzero(chosen[core.code]), np.flatnonzero(chosen[self.code])
-        # Where each row, each visit, stands among those kept; -1 stays -1.
-        row, visit = np.full(len(core.code) + 1, -1, dtype=np.int64), np.full(len(self) + 1, -1, dtype=np.int32)
-        row[kept_row], visit[kept] = np.arange(len(kept_row)), np.arange(len(kept))
-        number = np.cumsum(chosen) - 1
-        lengths = np.diff(self.offsets)[chosen]
+        kept_row, row_offsets, row_moved = taken(core.offsets, chosen)
+        kept, offsets, moved = taken(self.offsets, chosen)
+        lengths = np.diff(offsets)
+        back, exits, of_row = np.repeat(row_moved, lengths), self.exit[kept], self.of_row[kept_row]
         return replace(
             self,
-            first=row[self.first[kept]],
+            first=self.first[kept] - back,
             events=self.events[kept],
-            exit=row[self.exit[kept]],
-            code=number[self.code[kept]].astype(np.int32),
+            exit=np.where(exits < 0, -1, exits - back),
+            code=np.repeat(np.arange(len(lengths), dtype=np.int32), lengths),
             node=self.node[kept],
-            offsets=np.concatenate([[0], np.cumsum(lengths)]),
-            of_row=visit[self.of_row[kept_row]],
+            offsets=offsets,
+            of_row=np.where(of_row < 0, -1, of_row - np.repeat(moved, np.diff(row_offsets))).astype(np.int32),
         )
 
 

@@ -10,7 +10,7 @@ from .columns import NAT, BoolArray, IntArray, category, spans, times
 from .core import Core
 from .endings import VALUES
 from .ledger import Ledger
-from .packed import distinct
+from .packed import distinct, joined
 from .prompts import prompt_kinds
 
 #: What the frame must hold before a number can be told; without it the column is all NA. ``ordered`` means a time.
@@ -94,15 +94,15 @@ def _entry_nodes(ledger: Ledger) -> IntArray:
 def _counts(ledger: Ledger) -> dict[str, npt.NDArray[np.int32]]:
     """The counted columns, in the table's order."""
     core, visits = ledger.core, ledger.visits
-    pairs = ledger.pairs
-    flows = core.nodes.flow[pairs % max(len(core.nodes), 1)]
-    flow_pairs = distinct((pairs // max(len(core.nodes), 1)) * (len(core.nodes.flows) + 1) + flows + 1)
-    known_flow = flow_pairs % (len(core.nodes.flows) + 1) > 0
+    once = np.flatnonzero(visits.nth == 1)
+    session, width = visits.code[once], len(core.nodes.flows) + 1
+    flow_pairs = distinct(joined(session, core.nodes.flow[visits.node[once]], width)) - width
+    known_flow = flow_pairs % width > 0
     no_input, no_match, errors = prompt_kinds(ledger)
     counts = {
         "n_steps": np.diff(visits.offsets),
-        "n_actions": np.bincount(pairs // max(len(core.nodes), 1), minlength=core.sessions),
-        "n_flows": np.bincount(flow_pairs[known_flow] // (len(core.nodes.flows) + 1), minlength=core.sessions),
+        "n_actions": np.bincount(session, minlength=core.sessions),
+        "n_flows": np.bincount(flow_pairs[known_flow] // width, minlength=core.sessions),
         "n_exits": core.count(core.is_exit),
         "n_dtmf": core.count(core.is_dtmf),
         "n_no_input": core.count(no_input),

@@ -15,6 +15,9 @@ from .window import Window
 EPOCH_SLACK_S = 60
 EPOCH_WRONG = 0.05
 
+#: So many visits are looked at before all others, for actions that are never followed by another.
+FIRST_LOOK = 100_000
+
 
 @dataclass(frozen=True, eq=False)
 class Reading:
@@ -134,13 +137,16 @@ def _terminal_nodes(core: Core, visits: Visits, window: Window, margin: int) -> 
         return np.zeros(count, dtype=bool)
     high = window.high if window.high is not None else int(core.time.max())
     over = core.last() < high - margin
-    judged = over[visits.code]
-    follows = ~visits.last
-    arrival = np.minimum(visits.first + visits.events, len(core.time) - 1)
-    resting_on_tie = core.time[arrival] == core.time[arrival - 1]
-    followed = np.bincount(visits.node[judged & follows & ~resting_on_tie], minlength=count) > 0
-    seen_last = np.bincount(visits.node[judged & visits.last], minlength=count) > 0
-    return seen_last & ~followed
+    ends = np.zeros(count, dtype=bool)
+    ends[visits.node[visits.offsets[1:][over & visits.filled] - 1]] = True
+    # A look at the first visits leaves few actions open, and then few visits to look at.
+    for part in (slice(0, FIRST_LOOK), slice(FIRST_LOOK, None)):
+        node, code = visits.node[part], visits.code[part]
+        places = np.flatnonzero(ends[node])
+        places = places[~visits.last[part][places] & over[code[places]]]
+        arrival = np.minimum(visits.first[part][places] + visits.events[part][places], len(core.time) - 1)
+        ends[node[places[core.time[arrival] != core.time[arrival - 1]]]] = False
+    return ends
 
 
 def _epoch_holds(core: Core, window: Window) -> bool:

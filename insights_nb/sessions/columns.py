@@ -5,7 +5,7 @@ category or Arrow-backed columns have to give the same sessions. So every column
 """
 
 import re
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,6 @@ from insights_nb.errors import FrameError
 
 IntArray = npt.NDArray[np.int64]
 AnyInts = npt.NDArray[np.signedinteger[Any]]
-Ints = TypeVar("Ints", bound=np.signedinteger[Any])
 BoolArray = npt.NDArray[np.bool_]
 
 #: How numpy writes "not a time" in the int64 behind a datetime64.
@@ -134,23 +133,23 @@ def truths(series: pd.Series) -> tuple[BoolArray, int]:
     return table[codes], int(unknown[codes].sum())
 
 
-def words(series: pd.Series) -> tuple[IntArray, pd.Index]:
+def words(series: pd.Series) -> tuple[AnyInts, pd.Index]:
     """A column of words as codes into its sorted distinct values; missing and blank cells are -1.
 
     Returns
     -------
-    codes : ndarray of int64
-        One per row.
+    codes : ndarray of ints
+        One per row; of few bytes, so widen before multiplying.
     values : Index of str
         Distinct, in text order; never blank.
     """
     if isinstance(series.dtype, pd.CategoricalDtype):
-        return tidy(series.cat.codes.to_numpy().astype(np.int64), pd.Index(series.cat.categories))
+        return tidy(series.cat.codes.to_numpy(), pd.Index(series.cat.categories))
     found, uniques = pd.factorize(series)
-    return tidy(found.astype(np.int64, copy=False), pd.Index(uniques), every=True)
+    return tidy(found, pd.Index(uniques), every=True)
 
 
-def tidy(codes: npt.NDArray[Ints], values: pd.Index, every: bool = False) -> tuple[npt.NDArray[Ints], pd.Index]:
+def tidy(codes: npt.NDArray[np.integer[Any]], values: pd.Index, every: bool = False) -> tuple[AnyInts, pd.Index]:
     """Sort the distinct values as text, drop blank and unused ones, and renumber the codes to match.
 
     With ``every``, each value is known to be used.
@@ -164,18 +163,18 @@ def tidy(codes: npt.NDArray[Ints], values: pd.Index, every: bool = False) -> tup
     order = np.flatnonzero(kept)
     order = order[np.asarray(text[order].argsort())]
     if len(order) == len(text) and np.array_equal(order, np.arange(len(text))):
-        return codes, text
+        return codes.astype(smallest(len(text)), copy=False), text
     # Two values may spell alike as text (1 and "1"): they share one number.
     picked = text[order]
     fresh = np.concatenate([[True], np.asarray(picked[1:] != picked[:-1])]) if len(picked) else np.zeros(0, bool)
-    number = np.full(len(text) + 1, -1, dtype=codes.dtype)
+    number = np.full(len(text) + 1, -1, dtype=smallest(len(picked)))
     number[order] = np.cumsum(fresh) - 1
     return number[codes], picked[fresh]
 
 
-def narrow(codes: IntArray, count: int) -> AnyInts:
-    """Codes below ``count`` in as few bytes as hold them, to be kept."""
-    return codes.astype(np.int16 if count < np.iinfo(np.int16).max else np.int32)
+def smallest(count: int) -> type[np.signedinteger[Any]]:
+    """The integers of fewest bytes that number ``count`` values: room for large arrays costs time, not only memory."""
+    return np.int16 if count < np.iinfo(np.int16).max else np.int32
 
 
 def category(codes: AnyInts, values: pd.Index) -> pd.Categorical:

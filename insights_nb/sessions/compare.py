@@ -117,9 +117,9 @@ def _values(ledger: Ledger, table: pd.DataFrame, name: str) -> tuple[IntArray, I
         return everyone[known], np.asarray(part, dtype=np.int64), names
     if name == "region":
         code, texts = core.words_at("region", core.offsets[:-1][core.filled])
-        return everyone[core.filled][code >= 0], code[code >= 0], list(texts)
+        return everyone[core.filled][code >= 0], code[code >= 0].astype(np.int64), list(texts)
     code, texts = words(table[name])
-    return everyone[code >= 0], code[code >= 0], list(texts)
+    return everyone[code >= 0], code[code >= 0].astype(np.int64), list(texts)
 
 
 def _shares(name: str, session: IntArray, code: IntArray, values: Any, sides: Sides, sessions: int) -> pd.DataFrame:

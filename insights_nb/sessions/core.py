@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from .columns import NAT, PER_SECOND, AnyInts, BoolArray, IntArray, narrow, tidy, words
+from .columns import NAT, PER_SECOND, AnyInts, BoolArray, IntArray, tidy, words
 from .fields import Fields, column
 
 Int32Array = npt.NDArray[np.int32]
@@ -184,8 +184,7 @@ class Core:
         if part not in SHARED or (part not in self.coded and len(rows) < len(series) // 16):
             return words(series.iloc[rows])
         if part not in self.coded:
-            codes, values = words(series)
-            self.coded[part] = narrow(codes, len(values)), values
+            self.coded[part] = words(series)
         codes, values = self.coded[part]
         return tidy(codes[rows], values)
 

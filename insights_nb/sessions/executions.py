@@ -41,7 +41,7 @@ def executions(core: Core, where: IntArray, group: IntArray, before: IntArray) -
     rows, pair = _same_action(core, where)
     named, _ = core.words_at("transaction", rows)
     # The action is part of the key: an id that spans a whole session must not make it one execution.
-    key = pair * np.int64(named.max(initial=0) + 2) + named
+    key = pair * np.int64(int(named.max(initial=0)) + 2) + named
     order = np.argsort(key, kind="stable")
     ranked, moment = key[order], core.time[rows[order]]
     fresh = np.ones(len(order), dtype=bool)

@@ -29,7 +29,7 @@ def joined(high: AnyInts, low: AnyInts, width: int) -> IntArray:
     return out
 
 
-def sorting(codes: IntArray) -> IntArray:
+def sorting(codes: AnyInts) -> IntArray:
     """Positions that put small numbers (from 0) in order, equal ones as they stand.
 
     numpy sorts 16 bits by counting, in half the time of its sort of 64.

@@ -10,8 +10,8 @@ import pandas as pd
 
 from insights_nb.errors import FrameError
 
-from .columns import NAT, UNITS, AnyInts, BoolArray, IntArray, in_unit, instants, narrow, truths, words
-from .core import Core, Seen
+from .columns import NAT, UNITS, AnyInts, BoolArray, IntArray, in_unit, instants, truths, words
+from .core import Core, Int32Array, Seen
 from .executions import executions
 from .fields import DTMF_EVENT, EXIT_EVENT, OWN_FIELDS, Fields, column, missing_field
 from .nodes import encode_nodes
@@ -149,7 +149,7 @@ def prepare(frame: pd.DataFrame, fields: Fields, *, missing: str, duplicates: st
         events=per_session + np.bincount(code[untimed], minlength=len(ids)),
         offsets=np.concatenate([[0], np.cumsum(per_session)]),
         rows=rows,
-        code=sorted_code.astype(np.int32),
+        code=sorted_code,
         time=time[rows],
         unit=unit,
         grain=grain,
@@ -165,11 +165,11 @@ def prepare(frame: pd.DataFrame, fields: Fields, *, missing: str, duplicates: st
     return _settled(core, ties) if core.timed else core
 
 
-def _session_codes(session: pd.Series) -> tuple[IntArray, pd.Index]:
+def _session_codes(session: pd.Series) -> tuple[Int32Array, pd.Index]:
     """Codes into the sorted session ids; -1 for missing and blank ones."""
     codes, ids = words(session)
     ids.name = "SessionId"
-    return codes, ids
+    return codes.astype(np.int32, copy=False), ids
 
 
 def _event_times(frame: pd.DataFrame, fields: Fields) -> tuple[IntArray, str]:
@@ -193,7 +193,7 @@ def _events(
     if event is not None:
         codes, names = words(event)
         marks = [codes == (names.get_loc(name) if name in names else -2) for name in (EXIT_EVENT, DTMF_EVENT)]
-        return (narrow(codes, len(names)), names), marks[0], marks[1], "column"
+        return (codes, names), marks[0], marks[1], "column"
     asked = list((query or {}).get("data", ()))
     if len(asked) == 1:
         every, none = np.ones(len(frame), dtype=bool), np.zeros(len(frame), dtype=bool)
@@ -209,7 +209,7 @@ def _events(
     return (codes, pd.Index([DTMF_EVENT, EXIT_EVENT], dtype="str")), codes == 1, codes == 0, source
 
 
-def _sorted_rows(code: IntArray, time: IntArray, ordered: BoolArray, unit: str) -> tuple[IntArray, int, int]:
+def _sorted_rows(code: Int32Array, time: IntArray, ordered: BoolArray, unit: str) -> tuple[IntArray, int, int]:
     """Rows by session and time (stable), how many were out of order, and the grain of the times."""
     rows = np.flatnonzero(ordered)
     if not len(rows):
@@ -224,7 +224,7 @@ def _sorted_rows(code: IntArray, time: IntArray, ordered: BoolArray, unit: str) 
         key = time[order]
         key -= low
         key //= grain
-        key += code[order] * span
+        key += code[order] * np.int64(span)
         # With the sessions together the times are nearly in order, which numpy's stable sort makes use of.
         if (key[1:] < key[:-1]).any():
             order = order[np.argsort(key, kind="stable")]
@@ -249,7 +249,7 @@ def coarsest(ticks: IntArray, unit: str) -> int:
 def _without_copies(
     frame: pd.DataFrame,
     fields: Fields,
-    code: IntArray,
+    code: Int32Array,
     time: IntArray,
     rows: IntArray,
     kinds: list[AnyInts],

@@ -100,13 +100,15 @@ def named_nodes(core: Core, names: Iterable[str]) -> BoolArray:
 
 def _gap_limits(core: Core) -> tuple[int, int]:
     """The margin (p99.9 of gaps inside sessions, at least 60 s) and the long gap (their p99)."""
-    inside = np.flatnonzero(core.code[1:] == core.code[:-1])
-    gaps = core.time[inside + 1] - core.time[inside]
-    least = 60 * PER_SECOND[core.unit]
-    if not len(gaps):
+    gaps = np.diff(core.time)
+    between = np.flatnonzero(core.code[1:] != core.code[:-1])
+    # Those between two sessions are put below all others and passed over.
+    gaps[between] = -1
+    least, count = 60 * PER_SECOND[core.unit], len(gaps) - len(between)
+    if not count:
         return least, least
     # The value itself, not one between two: the exact figure has to survive any unit.
-    ranks = [min(len(gaps) - 1, int(np.ceil(q * len(gaps))) - 1) for q in (0.999, 0.99)]
+    ranks = [len(between) + min(count - 1, int(np.ceil(q * count)) - 1) for q in (0.999, 0.99)]
     picked = np.partition(gaps, ranks)
     return max(int(picked[ranks[0]]), least), int(picked[ranks[1]])
 
@@ -115,13 +117,10 @@ def _exits_per_action(core: Core, visits: Visits) -> bool:
     """Whether most sessions of several steps carry exit rows of more than one action."""
     several = np.diff(visits.offsets) > 1
     exits = np.flatnonzero(core.is_exit)
-    code, node = core.code[exits], core.node[exits].astype(np.int64)
+    code, node = core.code[exits], core.node[exits]
     if core.has("action"):
-        high = np.full(core.sessions, -1, dtype=np.int64)
-        low = np.full(core.sessions, len(core.nodes), dtype=np.int64)
-        np.maximum.at(high, code, node)
-        np.minimum.at(low, code, node)
-        varied = high > low
+        varied = np.zeros(core.sessions, dtype=bool)
+        varied[code[1:][(code[1:] == code[:-1]) & (node[1:] != node[:-1])]] = True
     else:
         varied = np.bincount(code, minlength=core.sessions) > 1
     return bool(varied[several].sum() * 2 > several.sum())

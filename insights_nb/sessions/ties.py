@@ -43,7 +43,7 @@ def tie_groups(code: AnyInts, time: IntArray) -> tuple[BoolArray, IntArray, IntA
 
 
 def duplicated_rows(
-    frame: pd.DataFrame, fields: Fields, rows: IntArray, group: IntArray, kinds: list[AnyInts], policy: str
+    frame: pd.DataFrame, fields: Fields, rows: IntArray, group: AnyInts, kinds: list[AnyInts], policy: str
 ) -> tuple[BoolArray, int]:
     """Which of the rows are a second copy of another, and how many only look so.
 
@@ -55,7 +55,7 @@ def duplicated_rows(
         Which column is which.
     rows : ndarray of int64
         Rows of ``frame`` that could be copies.
-    group : ndarray of int64
+    group : ndarray of ints
         Rows are compared only within their group.
     kinds : list of ndarray of ints
         What is already known of each row as a number (its action, its event): rows that differ there are no copies.

@@ -194,7 +194,7 @@ class Core:
 
     def count(self, mask: BoolArray) -> IntArray:
         """How many of each session's ordered rows are in ``mask``."""
-        # Picking by position takes a fifth of the time that picking by a mask takes: so everywhere in these modules.
+        # Finding positions and picking by them takes a third of the time of picking by a mask: so throughout.
         return np.bincount(self.code[np.flatnonzero(mask)], minlength=self.sessions)
 
     def first(self) -> IntArray:

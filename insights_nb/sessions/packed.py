@@ -12,7 +12,7 @@ FEW_GROUPS = 256
 
 
 def distinct(keys: IntArray) -> IntArray:
-    """The distinct values, sorted; five times as fast where the keys are nearly in order, so pack the session first."""
+    """The distinct values, sorted; several times as fast where keys are nearly in order, so pack the session first."""
     ranked = np.sort(keys, kind="stable")
     if not len(ranked):
         return ranked

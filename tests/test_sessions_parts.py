@@ -1,6 +1,7 @@
 """The parts the tables are made of: intervals, quantiles, exact grouping of paths, outcome rules."""
 
 import re
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,9 @@ from hypothesis import strategies as st
 from insights_nb.errors import FrameError
 from insights_nb.sessions import OutcomeRules
 from insights_nb.sessions.columns import NAT
+from insights_nb.sessions.core import taken
 from insights_nb.sessions.intervals import newcombe, share, wilson
-from insights_nb.sessions.packed import distinct, group_quantiles, tally
+from insights_nb.sessions.packed import distinct, group_quantiles, joined, numbered, sorting, tally
 from insights_nb.sessions.variants import Paths, _by_hash, _by_value, _same_as_example, group_paths
 from tests.session_spec import quantile
 
@@ -56,6 +58,49 @@ def test_quantiles_of_huge_values_do_not_overflow() -> None:
     """Values too large to be packed beside their group are ranked all the same."""
     values = np.array([2**61, 3, 2**60], dtype=np.int64)
     assert group_quantiles(np.zeros(3, dtype=np.int64), values, 1, (0.0, 0.5, 1.0)) == [3, 2**60, 2**61]
+
+
+def test_quantiles_are_the_same_however_few_the_groups() -> None:
+    """Groups taken one by one, where they are few, give what one sort of all gives."""
+    draw = np.random.default_rng(3)
+    groups, values = draw.integers(0, 3, 3000), draw.integers(0, 50, 3000)
+    shares = (0.0, 0.05, 0.5, 0.95, 1.0)
+    few, many = group_quantiles(groups, values, 4, shares), group_quantiles(groups, values, 3000, shares)
+    assert [part.tolist() for part in few] == [part[:4].tolist() for part in many]
+
+
+@given(st.lists(st.integers(0, 2**31 - 1) | st.integers(0, 70_000) | st.integers(0, 3)))
+def test_numbers_are_sorted_stably(codes: list[int]) -> None:
+    """Sorting 16 bits at a time is the stable sort."""
+    array = np.array(codes, dtype=np.int32)
+    assert sorting(array).tolist() == np.argsort(array, kind="stable").tolist()
+
+
+@given(st.lists(st.tuples(st.integers(-1, 9), st.integers(-1, 6))))
+def test_two_numbers_joined_come_apart_again(pairs: list[tuple[int, int]]) -> None:
+    """No two pairs share a number, whatever the width of what holds them."""
+    high, low = (np.array([pair[side] for pair in pairs], dtype=np.int16) for side in (0, 1))
+    one = joined(high, low, 8)
+    assert list(zip((one // 8 - 1).tolist(), (one % 8 - 1).tolist(), strict=True)) == pairs
+
+
+@pytest.mark.parametrize("spread", [1, 10**9])
+def test_keys_are_numbered_among_the_distinct(spread: int) -> None:
+    """With a table and without, a key's number is its place among those that occur."""
+    keys = np.array([5, 2, 5, 9], dtype=np.int64) * spread
+    assert numbered(keys, distinct(keys)).tolist() == [1, 0, 1, 2]
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.booleans())))
+def test_slices_are_taken_whole(slices: list[tuple[int, bool]]) -> None:
+    """Some slices' positions, where they begin among these, and how far each has moved."""
+    lengths, chosen = [size for size, _ in slices], np.array([on for _, on in slices], dtype=bool)
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    kept, fresh, moved = taken(offsets, chosen)
+    own = [list(range(offsets[i], offsets[i + 1])) for i in np.flatnonzero(chosen)]
+    assert kept.tolist() == [place for part in own for place in part]
+    assert [kept[low:high].tolist() for low, high in pairwise(fresh)] == own
+    assert (offsets[:-1][chosen] - moved).tolist() == fresh[:-1].tolist()
 
 
 @given(st.lists(st.integers(0, 10**9)))

@@ -14,7 +14,7 @@ from .prepare import coarsest
 from .prompts import prompt_kinds
 from .stays import SOURCES
 from .steps import need_time
-from .transitions import END, find_moves
+from .transitions import END
 
 
 def actions_table(ledger: Ledger) -> pd.DataFrame:
@@ -24,22 +24,24 @@ def actions_table(ledger: Ledger) -> pd.DataFrame:
     if not core.has("action"):
         raise missing_field(core.fields, "action", "actions()")
     count = len(core.nodes)
-    kept = ~endings.after
-    node, code = visits.node[kept].astype(np.int64), visits.code[kept].astype(np.int64)
-    pairs, each = tally(code * max(count, 1) + node, core.sessions * max(count, 1))
-    of_node, of_code = pairs % max(count, 1), pairs // max(count, 1)
+    kept = np.flatnonzero(~endings.after)
+    node, nth = visits.node[kept], visits.nth[kept]
+    # A session's visits after its end are its last ones, so the others count from 1 as if those were not there.
+    once = kept[nth == 1]
+    of_node, of_code = visits.node[once], visits.code[once]
     here = np.bincount(of_node, minlength=count)
     judged = ledger.counted[of_code]
     visiting = np.bincount(of_node[judged], minlength=count)
     ended = np.bincount(ledger.last_node[ledger.counted & (ledger.last_node >= 0)], minlength=count)
     planned = ledger.reading.ends & ledger.reading.ends_given
     drop, (low, high) = share(ended, visiting), wilson(ended, visiting)
-    most = np.zeros(count, dtype=np.int64)
-    np.maximum.at(most, of_node, each)
+    most = np.zeros(count, dtype=np.int32)
+    np.maximum.at(most, node, nth)
     median, p95, source = _times(ledger)
-    inside = ~np.append(endings.after, False)[visits.of_row]
+    out = np.append(endings.after, False)
     no_input, no_match, errors = (
-        np.bincount(core.node[mask & inside], minlength=count) for mask in prompt_kinds(ledger)
+        np.bincount(core.node[rows[~out[visits.of_row[rows]]]], minlength=count)
+        for rows in map(np.flatnonzero, prompt_kinds(ledger))
     )
     moved = _transferred(ledger)[of_code]
     columns: dict[str, Any] = {
@@ -55,8 +57,8 @@ def actions_table(ledger: Ledger) -> pd.DataFrame:
         "no_match": no_match,
         "errors": errors,
         "transfers": np.bincount(of_node[moved & judged], minlength=count),
-        "repeat_sessions": np.bincount(of_node[each > 1], minlength=count),
-        "max_visits": most.astype(np.int32),
+        "repeat_sessions": np.bincount(node[nth == 2], minlength=count),
+        "max_visits": most,
         "median_time": spans(median, core.unit),
         "p95_time": spans(p95, core.unit),
         "time_source": category(source, pd.Index([*SOURCES[:2], "mixed", "none"], dtype="str")),
@@ -78,12 +80,13 @@ def _times(ledger: Ledger) -> tuple[IntArray, IntArray, IntArray]:
     """Median and 95th percentile of the dwell per action, and what it rests on."""
     core, stays = ledger.core, ledger.stays
     # StartTime and EndTime may be finer than the events' times.
-    grain = coarsest(stays.dwell[stays.sound], core.unit)
-    kept = stays.sound & ~ledger.endings.after
+    sound = np.flatnonzero(stays.sound)
+    grain = coarsest(stays.dwell[sound], core.unit)
+    kept = sound[~ledger.endings.after[sound]]
     node, count = ledger.visits.node[kept].astype(np.int64), len(core.nodes)
     median, p95 = group_quantiles(node, stays.dwell[kept], count, (0.5, 0.95), grain)
-    by_exit = np.bincount(node[stays.source[kept] == 0], minlength=count) > 0
-    by_next = np.bincount(node[stays.source[kept] == 1], minlength=count) > 0
+    by_source = np.bincount(node * 2 + stays.source[kept], minlength=2 * count).reshape(count, 2) > 0
+    by_exit, by_next = by_source[:, 0], by_source[:, 1]
     source = np.select([by_exit & by_next, by_exit, by_next], [2, 0, 1], 3).astype(np.int64)
     return median, p95, source
 
@@ -96,11 +99,11 @@ def _transferred(ledger: Ledger) -> Any:
 
 def _next(ledger: Ledger) -> IntArray:
     """The most frequent next action (or the end) of each action, -1 without one; ties by label."""
-    moves = find_moves(ledger, ends=True)
+    moves = ledger.moves
     count = len(ledger.core.nodes)
     width = count + 1
-    inside = moves.source < count
-    held, often = tally(moves.source[inside] * width + moves.target[inside], width * width)
+    inside = np.flatnonzero(moves.source < count)
+    held, often = tally(moves.source[inside] * np.int64(width) + moves.target[inside], width * width)
     order = np.lexsort([held % width, -often, held // width])
     ranked = held[order]
     head = np.ones(len(ranked), dtype=bool)

@@ -133,45 +133,51 @@ def truths(series: pd.Series) -> tuple[BoolArray, int]:
     return table[codes], int(unknown[codes].sum())
 
 
-def words(series: pd.Series) -> tuple[IntArray, pd.Index]:
+def words(series: pd.Series) -> tuple[AnyInts, pd.Index]:
     """A column of words as codes into its sorted distinct values; missing and blank cells are -1.
 
     Returns
     -------
-    codes : ndarray of int64
-        One per row.
+    codes : ndarray of ints
+        One per row; of few bytes, so widen before multiplying.
     values : Index of str
         Distinct, in text order; never blank.
     """
     if isinstance(series.dtype, pd.CategoricalDtype):
-        codes = series.cat.codes.to_numpy().astype(np.int64)
-        values = pd.Index(series.cat.categories)
-    else:
-        found, uniques = pd.factorize(series)
-        codes, values = found.astype(np.int64, copy=False), pd.Index(uniques)
-    return tidy(codes, values)
+        return tidy(series.cat.codes.to_numpy(), pd.Index(series.cat.categories))
+    found, uniques = pd.factorize(series)
+    return tidy(found, pd.Index(uniques), every=True)
 
 
-def tidy(codes: IntArray, values: pd.Index) -> tuple[IntArray, pd.Index]:
-    """Sort the distinct values as text, drop blank and unused ones, and renumber the codes to match."""
+def tidy(codes: npt.NDArray[np.integer[Any]], values: pd.Index, every: bool = False) -> tuple[AnyInts, pd.Index]:
+    """Sort the distinct values as text, drop blank and unused ones, and renumber the codes to match.
+
+    With ``every``, each value is known to be used.
+    """
     text = pd.Index(values.astype("str")) if len(values) else pd.Index([], dtype="str")
-    used = np.zeros(len(text) + 1, dtype=bool)
-    used[codes] = True
-    kept = used[:-1] & ~np.asarray(text.str.strip() == "", dtype=bool)
+    kept = ~np.asarray(text.str.strip() == "", dtype=bool)
+    if not every:
+        used = np.zeros(len(text) + 1, dtype=bool)
+        used[codes] = True
+        kept &= used[:-1]
     order = np.flatnonzero(kept)
-    if not text.is_monotonic_increasing:
-        order = order[np.asarray(text[order].argsort())]
+    order = order[np.asarray(text[order].argsort())]
     if len(order) == len(text) and np.array_equal(order, np.arange(len(text))):
-        return codes, text
+        return codes.astype(smallest(len(text)), copy=False), text
     # Two values may spell alike as text (1 and "1"): they share one number.
     picked = text[order]
     fresh = np.concatenate([[True], np.asarray(picked[1:] != picked[:-1])]) if len(picked) else np.zeros(0, bool)
-    number = np.full(len(text) + 1, -1, dtype=np.int64)
+    number = np.full(len(text) + 1, -1, dtype=smallest(len(picked)))
     number[order] = np.cumsum(fresh) - 1
     return number[codes], picked[fresh]
 
 
-def category(codes: IntArray, values: pd.Index) -> pd.Categorical:
+def smallest(count: int) -> type[np.signedinteger[Any]]:
+    """The integers of fewest bytes that number ``count`` values: room for large arrays costs time, not only memory."""
+    return np.int16 if count < np.iinfo(np.int16).max else np.int32
+
+
+def category(codes: AnyInts, values: pd.Index) -> pd.Categorical:
     """Codes and their values as a categorical of ``str``; -1 is missing."""
     return cast("pd.Categorical", pd.Categorical.from_codes(cast("Any", codes), categories=values))
 

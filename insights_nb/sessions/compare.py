@@ -14,7 +14,6 @@ from .ledger import Ledger
 from .overview import sessions_table
 from .packed import distinct, tally
 from .steps import need_time
-from .transitions import find_moves
 
 FIELDS = ("action", "transition", "entry_action", "region", "flow", "hour", "weekday")
 #: Sessions of more steps than this share a stratum: there are too few of each length to compare.
@@ -104,8 +103,8 @@ def _values(ledger: Ledger, table: pd.DataFrame, name: str) -> tuple[IntArray, I
         keys = ledger.pairs
         return keys // max(len(core.nodes), 1), keys % max(len(core.nodes), 1), list(core.nodes.label)
     if name == "transition":
-        moves, count = find_moves(ledger, ends=False), max(len(core.nodes), 1)
-        keys = distinct((moves.code * count + moves.source) * count + moves.target)
+        moves, count = ledger.inner_moves, max(len(core.nodes), 1)
+        keys = distinct((moves.code * np.int64(count) + moves.source) * count + moves.target)
         held, _ = tally(keys % (count * count), count * count)
         code = np.searchsorted(held, keys % (count * count))
         label = core.nodes.label
@@ -118,9 +117,9 @@ def _values(ledger: Ledger, table: pd.DataFrame, name: str) -> tuple[IntArray, I
         return everyone[known], np.asarray(part, dtype=np.int64), names
     if name == "region":
         code, texts = core.words_at("region", core.offsets[:-1][core.filled])
-        return everyone[core.filled][code >= 0], code[code >= 0], list(texts)
+        return everyone[core.filled][code >= 0], code[code >= 0].astype(np.int64), list(texts)
     code, texts = words(table[name])
-    return everyone[code >= 0], code[code >= 0], list(texts)
+    return everyone[code >= 0], code[code >= 0].astype(np.int64), list(texts)
 
 
 def _shares(name: str, session: IntArray, code: IntArray, values: Any, sides: Sides, sessions: int) -> pd.DataFrame:

@@ -112,6 +112,7 @@ _PRECEDENCE = ("unknown (filtered)", "cut_both", "cut_start", "cut_end", "unknow
 def _after_the_end(core: Core, visits: Visits, reading: Reading) -> tuple[BoolArray, IntArray]:
     """Visits after the end, and the last visit before it."""
     number = np.arange(len(visits), dtype=np.int64)
+    last = np.where(visits.filled, visits.offsets[1:] - 1, -1)
     left = visits.exit >= 0
     if reading.exits == "flow":
         closing = left
@@ -119,10 +120,9 @@ def _after_the_end(core: Core, visits: Visits, reading: Reading) -> tuple[BoolAr
         # Only actions the user named can end a session before its last step: the ones found are never followed.
         closing = left & reading.ends[visits.node]
     else:
-        closing = np.zeros(len(visits), dtype=bool)
+        return np.zeros(len(visits), dtype=bool), last
     end = reduce_slices(np.maximum, np.where(closing, number, -1), visits.offsets, -1)
     after = (end[visits.code] >= 0) & (number > end[visits.code])
-    last = np.where(visits.filled, visits.offsets[1:] - 1, -1)
     return after, np.where(end >= 0, end, last)
 
 
@@ -132,7 +132,7 @@ def _deciding_exits(core: Core, visits: Visits, after: BoolArray, last_visit: In
     ended = np.flatnonzero((last_visit >= 0) & (np.append(visits.exit, -1)[last_visit] >= 0))
     mark = np.zeros(core.sessions, dtype=bool)
     mark[ended] = True
-    rows = visits.exit[(visits.exit >= 0) & ~after & mark[visits.code]]
+    rows = visits.exit[np.flatnonzero((visits.exit >= 0) & ~after & mark[visits.code])]
     if not len(rows):
         return out
     code, moment = core.code[rows], core.time[rows]
@@ -142,10 +142,10 @@ def _deciding_exits(core: Core, visits: Visits, after: BoolArray, last_visit: In
         ticks = in_unit(ticks, unit, core.unit)
         moment = np.where(ticks == NAT, moment, ticks)
     starts = np.flatnonzero(np.concatenate([[True], code[1:] != code[:-1]]))
-    run = np.cumsum(np.concatenate([[True], code[1:] != code[:-1]])) - 1
-    latest = np.maximum.reduceat(moment, starts)[run] == moment
-    place = np.maximum.reduceat(np.where(latest, np.arange(len(rows)), -1), starts)
-    out[code[starts]] = rows[place]
+    latest = np.maximum.reduceat(moment, starts)
+    latest = np.flatnonzero(np.repeat(latest, np.diff(np.append(starts, len(rows)))) == moment)
+    # Of several the last one written stays.
+    out[code[latest]] = rows[latest]
     return out
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from .columns import NAT, IntArray, in_unit, instants
 from .core import Core
+from .packed import distinct
 
 GOES_ON, WITHIN, BEGINS = 0, 1, 2
 
@@ -37,20 +38,18 @@ def executions(core: Core, where: IntArray, group: IntArray, before: IntArray) -
     alone = np.arange(len(where))
     if not core.has("transaction"):
         return alone, np.full(len(where), WITHIN, dtype=np.int64)
-    involved = np.zeros(core.sessions, dtype=bool)
-    involved[core.code[where]] = True
-    rows = np.flatnonzero(involved[core.code])
+    rows, pair = _same_action(core, where)
     named, _ = core.words_at("transaction", rows)
     # The action is part of the key: an id that spans a whole session must not make it one execution.
-    key = np.stack([core.code[rows], named, core.node[rows]])
-    order = np.lexsort(key)
+    key = pair * np.int64(int(named.max(initial=0)) + 2) + named
+    order = np.argsort(key, kind="stable")
+    ranked, moment = key[order], core.time[rows[order]]
     fresh = np.ones(len(order), dtype=bool)
-    fresh[1:] = (key[:, order[1:]] != key[:, order[:-1]]).any(axis=0)
+    fresh[1:] = ranked[1:] != ranked[:-1]
     number = np.empty(len(rows), dtype=np.int64)
     number[order] = np.cumsum(fresh) - 1
     starts = np.flatnonzero(fresh)
-    first = np.minimum.reduceat(core.time[rows][order], starts)
-    last = np.maximum.reduceat(core.time[rows][order], starts)
+    first, last = np.minimum.reduceat(moment, starts), np.maximum.reduceat(moment, starts)
 
     place = np.searchsorted(rows, where)
     own, known, moment = number[place], named[place] >= 0, core.time[where]
@@ -61,6 +60,22 @@ def executions(core: Core, where: IntArray, group: IntArray, before: IntArray) -
     earliest = np.full(len(where) + 1, BEGINS, dtype=np.int64)
     np.minimum.at(earliest, execution, phase)
     return execution, earliest[execution]
+
+
+def _same_action(core: Core, where: IntArray) -> tuple[IntArray, IntArray]:
+    """Rows of the sessions and actions of the rows at ``where``, and a number for each such session and action.
+
+    No other row can belong to their executions, and ids are long to compare.
+    """
+    width = np.int64(len(core.nodes))
+    held = distinct(core.code[where] * width + core.node[where])
+    involved = np.zeros(core.sessions, dtype=bool)
+    involved[core.code[where]] = True
+    rows = np.flatnonzero(involved[core.code])
+    key = core.code[rows] * width + core.node[rows]
+    pair = np.minimum(np.searchsorted(held, key), len(held) - 1)
+    same = np.flatnonzero(held[pair] == key)
+    return rows[same], pair[same]
 
 
 def _began_earlier(core: Core, where: IntArray, before: IntArray) -> IntArray:

@@ -89,7 +89,8 @@ def _by_event(ledger: Ledger, by: str) -> tuple[IntArray, pd.Index, IntArray, In
     elif by == "flow":
         codes, words = core.nodes.flow[core.node[rows]], core.nodes.flows
     else:
-        codes, words = core.words_at(EVENT_KEYS[by], rows)
+        said, words = core.words_at(EVENT_KEYS[by], rows)
+        codes = said.astype(np.int64)
     bounds = []
     for part in ("started", "ended"):
         series = core.at(part, rows)

@@ -9,9 +9,11 @@ import pandas as pd
 from .columns import BoolArray, IntArray
 from .core import Core
 from .endings import Endings, find_endings
+from .moves import Moves, find_moves
 from .reading import Reading
 from .rules import UNKNOWN, OutcomeRules
 from .stays import Stays, find_stays
+from .variants import Variants, group_paths, session_paths
 from .visits import Visits
 
 
@@ -47,6 +49,25 @@ class Ledger:
     def stays(self) -> Stays:
         """When each visit was entered and left."""
         return find_stays(self.core, self.visits, self.reading)
+
+    @cached_property
+    def _moves(self) -> tuple[Moves, int]:
+        return find_moves(self.core, self.visits, self.stays, self.endings)
+
+    @property
+    def moves(self) -> Moves:
+        """Every step from one visit to the next before the end, then those from the start and to the end."""
+        return self._moves[0]
+
+    @property
+    def inner_moves(self) -> Moves:
+        """The steps from one visit to the next alone."""
+        return self._moves[0].first(self._moves[1])
+
+    @cached_property
+    def variants(self) -> Variants:
+        """Sessions grouped by their paths, in which an action repeated at once stands once."""
+        return group_paths(session_paths(self.core, self.visits, self.endings, collapse_repeats=True))
 
     @cached_property
     def counted(self) -> BoolArray:

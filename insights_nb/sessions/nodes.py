@@ -6,14 +6,17 @@ import numpy as np
 import pandas as pd
 
 from .columns import NAT, IntArray, words
-from .core import Nodes
+from .core import Int32Array, Nodes
 from .fields import Fields, column
+from .packed import joined
 
 MISSING = "(missing)"
 JOINT = " ▸ "
 
 
-def encode_nodes(frame: pd.DataFrame, fields: Fields, time: IntArray, keep: IntArray | None) -> tuple[IntArray, Nodes]:
+def encode_nodes(
+    frame: pd.DataFrame, fields: Fields, time: IntArray, keep: IntArray | None
+) -> tuple[Int32Array, Nodes]:
     """The node of every row of ``frame``, and the nodes.
 
     Parameters
@@ -29,7 +32,7 @@ def encode_nodes(frame: pd.DataFrame, fields: Fields, time: IntArray, keep: IntA
 
     Returns
     -------
-    node : ndarray of int64
+    node : ndarray of int32
         Number of each row's node; meaningless outside ``keep``.
     nodes : Nodes
         Numbered in label order. A row without an ActionId has a node too, labelled ``(missing)``, so that it
@@ -37,7 +40,7 @@ def encode_nodes(frame: pd.DataFrame, fields: Fields, time: IntArray, keep: IntA
     """
     action, actions = _coded(frame, fields, "action")
     flow, flow_ids = _coded(frame, fields, "flow")
-    pair = (flow + 1) * (len(actions) + 1) + action + 1
+    pair = joined(flow, action, len(actions) + 1)
     size = (len(flow_ids) + 1) * (len(actions) + 1)
     held = np.flatnonzero(np.bincount(pair if keep is None else pair[keep], minlength=size))
     of_flow, of_action = held // (len(actions) + 1) - 1, held % (len(actions) + 1) - 1
@@ -48,7 +51,7 @@ def encode_nodes(frame: pd.DataFrame, fields: Fields, time: IntArray, keep: IntA
     if len(np.unique(of_flow)) > 1:
         texts = [spelt_flows[f] + JOINT + a for f, a in zip(of_flow.tolist(), texts, strict=True)]
     order = np.array(sorted(range(len(texts)), key=lambda i: (texts[i], of_flow[i], of_action[i])), dtype=np.int64)
-    number = np.zeros(size, dtype=np.int64)
+    number = np.zeros(size, dtype=np.int32)
     number[held[order]] = np.arange(len(order))
     node = number[pair]
     nodes = Nodes(
@@ -78,28 +81,33 @@ def _flow_names(frame: pd.DataFrame, fields: Fields, flow: IntArray, flow_ids: p
     name, names = _coded(frame, fields, "flow_name")
     best: list[Any] = list(flow_ids)
     if len(names) and len(flow_ids):
-        pair = flow * len(names) + name
-        known = np.flatnonzero((flow >= 0) & (name >= 0))
-        latest = np.full(len(flow_ids) * len(names), NAT, dtype=np.int64)
-        np.maximum.at(latest, pair[known], np.maximum(time[known], NAT + 1))
-        table = latest.reshape(len(flow_ids), len(names))
+        height, width = len(flow_ids) + 1, len(names) + 1
+        tally = np.bincount(joined(flow, name, width), minlength=height * width).reshape(height, width)
         for f in range(len(flow_ids)):
-            if table[f].max() > NAT:
-                best[f] = names[int(table[f].argmax())]
+            held = np.flatnonzero(tally[f + 1, 1:])
+            # Times are looked at only for a flow that was renamed.
+            if len(held) > 1:
+                rows = np.flatnonzero((flow == f) & (name >= 0))
+                latest = np.full(len(names), NAT, dtype=np.int64)
+                np.maximum.at(latest, name[rows], np.maximum(time[rows], NAT + 1))
+                held = np.array([latest.argmax()])
+            if len(held):
+                best[f] = names[int(held[0])]
     twice = {text for text in best if best.count(text) > 1}
     return pd.Index(
         [f"{text} ({str(flow_ids[f])[-6:]})" if text in twice else text for f, text in enumerate(best)], dtype="str"
     )
 
 
-def _kinds(frame: pd.DataFrame, fields: Fields, node: IntArray, count: int) -> Any:
+def _kinds(frame: pd.DataFrame, fields: Fields, node: Int32Array, count: int) -> Any:
     """The most frequent ActionName of each node, None where there is none."""
     kind, kinds = _coded(frame, fields, "action_name")
     out = np.full(count, None, dtype=object)
     if len(kinds) and count:
-        known = kind >= 0
-        tally = np.bincount(node[known] * len(kinds) + kind[known], minlength=count * len(kinds))
-        table = tally.reshape(count, len(kinds))
+        width = len(kinds) + 1
+        # A missing kind is counted too, in a column of its own that is then left out.
+        tally = np.bincount(joined(node, kind, width), minlength=(count + 1) * width)
+        table = tally.reshape(count + 1, width)[1:, 1:]
         for n in np.flatnonzero(table.sum(axis=1)):
             out[n] = kinds[int(table[n].argmax())]
     return out

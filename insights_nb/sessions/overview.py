@@ -10,9 +10,8 @@ from .columns import NAT, BoolArray, IntArray, category, spans, times
 from .core import Core
 from .endings import VALUES
 from .ledger import Ledger
-from .packed import distinct
+from .packed import distinct, joined
 from .prompts import prompt_kinds
-from .variants import group_paths, session_paths
 
 #: What the frame must hold before a number can be told; without it the column is all NA. ``ordered`` means a time.
 NEEDS = {
@@ -95,15 +94,15 @@ def _entry_nodes(ledger: Ledger) -> IntArray:
 def _counts(ledger: Ledger) -> dict[str, npt.NDArray[np.int32]]:
     """The counted columns, in the table's order."""
     core, visits = ledger.core, ledger.visits
-    pairs = ledger.pairs
-    flows = core.nodes.flow[pairs % max(len(core.nodes), 1)]
-    flow_pairs = distinct((pairs // max(len(core.nodes), 1)) * (len(core.nodes.flows) + 1) + flows + 1)
-    known_flow = flow_pairs % (len(core.nodes.flows) + 1) > 0
+    once = np.flatnonzero(visits.nth == 1)
+    session, width = visits.code[once], len(core.nodes.flows) + 1
+    flow_pairs = distinct(joined(session, core.nodes.flow[visits.node[once]], width)) - width
+    known_flow = flow_pairs % width > 0
     no_input, no_match, errors = prompt_kinds(ledger)
     counts = {
         "n_steps": np.diff(visits.offsets),
-        "n_actions": np.bincount(pairs // max(len(core.nodes), 1), minlength=core.sessions),
-        "n_flows": np.bincount(flow_pairs[known_flow] // (len(core.nodes.flows) + 1), minlength=core.sessions),
+        "n_actions": np.bincount(session, minlength=core.sessions),
+        "n_flows": np.bincount(flow_pairs[known_flow] // width, minlength=core.sessions),
         "n_exits": core.count(core.is_exit),
         "n_dtmf": core.count(core.is_dtmf),
         "n_no_input": core.count(no_input),
@@ -119,9 +118,8 @@ def _longest_gaps(core: Core) -> IntArray:
     """The longest time between two neighbouring events of each session, ``NAT`` for fewer than two."""
     out = np.full(core.sessions, NAT, dtype=np.int64)
     if len(core.time) > 1:
-        gaps = np.full(len(core.time), NAT, dtype=np.int64)
-        inside = core.code[1:] == core.code[:-1]
-        gaps[1:][inside] = np.diff(core.time)[inside]
+        gaps = np.diff(core.time, prepend=0)
+        gaps[core.offsets[:-1][core.filled]] = NAT
         out = core.reduce(np.maximum, gaps, NAT)
     return out
 
@@ -133,7 +131,7 @@ def _hints(ledger: Ledger) -> IntArray:
 
 
 def _variant_numbers(ledger: Ledger) -> npt.NDArray[np.int32]:
-    return (group_paths(session_paths(ledger, collapse_repeats=True)).rank + 1).astype(np.int32)
+    return (ledger.variants.rank + 1).astype(np.int32)
 
 
 def excluded(ledger: Ledger) -> dict[str, int]:

@@ -3,17 +3,44 @@
 import numpy as np
 import numpy.typing as npt
 
-from .columns import NAT, IntArray
+from .columns import NAT, AnyInts, IntArray
 
 FloatArray = npt.NDArray[np.float64]
 
+#: Below one group in so many values, groups are taken one by one.
+FEW_GROUPS = 256
+
 
 def distinct(keys: IntArray) -> IntArray:
-    """The distinct values, sorted."""
-    ranked = np.sort(keys)
+    """The distinct values, sorted; several times as fast where keys are nearly in order, so pack the session first."""
+    ranked = np.sort(keys, kind="stable")
     if not len(ranked):
         return ranked
     return ranked[np.flatnonzero(np.concatenate([[True], ranked[1:] != ranked[:-1]]))]
+
+
+def joined(high: AnyInts, low: AnyInts, width: int) -> IntArray:
+    """Two numbers from -1 as one from 0: ``(high + 1) * width + low + 1``, with no array made on the way."""
+    out = high.astype(np.int64)
+    out += 1
+    out *= width
+    out += low
+    out += 1
+    return out
+
+
+def sorting(codes: AnyInts) -> IntArray:
+    """Positions that put small numbers (from 0) in order, equal ones as they stand.
+
+    numpy sorts 16 bits by counting, in half the time of its sort of 64.
+    """
+    order = np.argsort(codes.astype(np.uint16), kind="stable")
+    left = int(codes.max(initial=0)) >> 16
+    shift = 16
+    while left:
+        order = order[np.argsort((codes >> shift).astype(np.uint16)[order], kind="stable")]
+        left, shift = left >> 16, shift + 16
+    return order
 
 
 def tally(keys: IntArray, size: int) -> tuple[IntArray, IntArray]:
@@ -30,11 +57,20 @@ def tally(keys: IntArray, size: int) -> tuple[IntArray, IntArray]:
         counts = np.bincount(keys, minlength=1)
         held = np.flatnonzero(counts)
         return held, counts[held]
-    ranked = np.sort(keys)
+    ranked = np.sort(keys, kind="stable")
     if not len(ranked):
         return ranked, ranked
     starts = np.flatnonzero(np.concatenate([[True], ranked[1:] != ranked[:-1]]))
     return ranked[starts], np.diff(np.append(starts, len(ranked)))
+
+
+def numbered(keys: IntArray, held: IntArray) -> IntArray:
+    """Where each key stands among the distinct ones, which are sorted: read from a table while that is small."""
+    if not len(held) or held[-1] >= 1 << 20:
+        return np.searchsorted(held, keys)
+    table = np.zeros(int(held[-1]) + 1, dtype=np.int64)
+    table[held] = np.arange(len(held))
+    return table[keys]
 
 
 def group_quantiles(
@@ -64,7 +100,14 @@ def group_quantiles(
     sizes = np.bincount(group, minlength=count)
     starts = np.cumsum(sizes) - sizes
     bits = int(values.max(initial=0)).bit_length()
-    if bits + int(max(count, 1)).bit_length() < 63:
+    if count * FEW_GROUPS < len(values):
+        ranked = values[sorting(group)]
+        # Only the values at the ranks asked for have to stand in their places.
+        for start, size in zip(starts.tolist(), sizes.tolist(), strict=True):
+            if size > 1:
+                low = {int((size - 1) * share) for share in shares}
+                ranked[start : start + size].partition(sorted(low | {min(rank + 1, size - 1) for rank in low}))
+    elif bits + int(max(count, 1)).bit_length() < 63:
         ranked = np.sort((group << bits) | values) & ((1 << bits) - 1)
     else:
         ranked = values[np.lexsort((values, group))]

@@ -24,7 +24,9 @@ def variants_table(ledger: Ledger, top: int | None, collapse_repeats: bool) -> p
         raise missing_field(core.fields, "action", "variants()")
     if top is not None and top < 1:
         raise FrameError(f"top={top!r} is no number of variants.", "Write a number from 1, or None for all.")
-    found = group_paths(session_paths(ledger, collapse_repeats))
+    found = ledger.variants
+    if not collapse_repeats:
+        found = group_paths(session_paths(core, ledger.visits, ledger.endings, collapse_repeats))
     shown = len(found.size) if top is None else min(top, len(found.size))
     length = np.diff(found.paths.offsets)
     labels = np.array(core.nodes.label, dtype=object)

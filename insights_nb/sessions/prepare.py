@@ -11,10 +11,11 @@ import pandas as pd
 from insights_nb.errors import FrameError
 
 from .columns import NAT, UNITS, AnyInts, BoolArray, IntArray, in_unit, instants, truths, words
-from .core import Core, Seen
+from .core import Core, Int32Array, Seen
 from .executions import executions
 from .fields import DTMF_EVENT, EXIT_EVENT, OWN_FIELDS, Fields, column, missing_field
 from .nodes import encode_nodes
+from .packed import sorting
 from .ties import Tied, duplicated_rows, ladder, tie_groups
 
 #: Above this the packed key (session, time) could overflow an int64, and the two are sorted side by side instead.
@@ -133,8 +134,9 @@ def prepare(frame: pd.DataFrame, fields: Fields, *, missing: str, duplicates: st
     ordered = inside & (time != NAT)
     untimed = np.flatnonzero(inside & ~ordered)
     rows, disorder, grain = _sorted_rows(code, time, ordered, unit)
-    rows, dropped, suspected = _without_copies(frame, fields, code, time, rows, duplicates)
-    drop, more = duplicated_rows(frame, fields, untimed, code[untimed], duplicates)
+    kinds = [node] if event is None else [node, event[0]]
+    rows, dropped, suspected = _without_copies(frame, fields, code, time, rows, kinds, duplicates)
+    drop, more = duplicated_rows(frame, fields, untimed, code[untimed], [kind[untimed] for kind in kinds], duplicates)
     untimed, dropped, suspected = untimed[~drop], dropped + int(drop.sum()), suspected + more
     if "time" in absent:
         suspected = 0
@@ -147,11 +149,11 @@ def prepare(frame: pd.DataFrame, fields: Fields, *, missing: str, duplicates: st
         events=per_session + np.bincount(code[untimed], minlength=len(ids)),
         offsets=np.concatenate([[0], np.cumsum(per_session)]),
         rows=rows,
-        code=sorted_code.astype(np.int32),
+        code=sorted_code,
         time=time[rows],
         unit=unit,
         grain=grain,
-        node=node[rows].astype(np.int32),
+        node=node[rows],
         nodes=nodes,
         is_exit=is_exit[rows],
         is_trigger=is_trigger[rows],
@@ -163,11 +165,11 @@ def prepare(frame: pd.DataFrame, fields: Fields, *, missing: str, duplicates: st
     return _settled(core, ties) if core.timed else core
 
 
-def _session_codes(session: pd.Series) -> tuple[IntArray, pd.Index]:
+def _session_codes(session: pd.Series) -> tuple[Int32Array, pd.Index]:
     """Codes into the sorted session ids; -1 for missing and blank ones."""
     codes, ids = words(session)
     ids.name = "SessionId"
-    return codes, ids
+    return codes.astype(np.int32, copy=False), ids
 
 
 def _event_times(frame: pd.DataFrame, fields: Fields) -> tuple[IntArray, str]:
@@ -191,8 +193,7 @@ def _events(
     if event is not None:
         codes, names = words(event)
         marks = [codes == (names.get_loc(name) if name in names else -2) for name in (EXIT_EVENT, DTMF_EVENT)]
-        small = np.int16 if len(names) < np.iinfo(np.int16).max else np.int64
-        return (codes.astype(small), names), marks[0], marks[1], "column"
+        return (codes, names), marks[0], marks[1], "column"
     asked = list((query or {}).get("data", ()))
     if len(asked) == 1:
         every, none = np.ones(len(frame), dtype=bool), np.zeros(len(frame), dtype=bool)
@@ -208,7 +209,7 @@ def _events(
     return (codes, pd.Index([DTMF_EVENT, EXIT_EVENT], dtype="str")), codes == 1, codes == 0, source
 
 
-def _sorted_rows(code: IntArray, time: IntArray, ordered: BoolArray, unit: str) -> tuple[IntArray, int, int]:
+def _sorted_rows(code: Int32Array, time: IntArray, ordered: BoolArray, unit: str) -> tuple[IntArray, int, int]:
     """Rows by session and time (stable), how many were out of order, and the grain of the times."""
     rows = np.flatnonzero(ordered)
     if not len(rows):
@@ -219,12 +220,18 @@ def _sorted_rows(code: IntArray, time: IntArray, ordered: BoolArray, unit: str) 
     low = int(time.min())
     span = (int(time.max()) - low) // grain + 1
     if (int(code.max()) + 1) * span < PACK_LIMIT:
-        key = code * span + (time - low) // grain
-        order = np.arange(len(key)) if (key[1:] >= key[:-1]).all() else np.argsort(key, kind="stable")
+        order = sorting(code)
+        key = time[order]
+        key -= low
+        key //= grain
+        key += code[order] * np.int64(span)
+        # With the sessions together the times are nearly in order, which numpy's stable sort makes use of.
+        if (key[1:] < key[:-1]).any():
+            order = order[np.argsort(key, kind="stable")]
     else:
         order = np.lexsort((time, code))
-    same = code[order[1:]] == code[order[:-1]]
-    disorder = int((same & (order[1:] < order[:-1])).sum())
+    back = np.flatnonzero(order[1:] < order[:-1])
+    disorder = int((code[order[back + 1]] == code[order[back]]).sum())
     return (order if whole else rows[order]), disorder, grain
 
 
@@ -232,18 +239,26 @@ def coarsest(ticks: IntArray, unit: str) -> int:
     """The largest of 1, 1000, … counts of ``unit`` (at most a second) that divides every time."""
     grain = 1
     for _ in range(UNITS.index(unit)):
-        if (ticks % (grain * 1000)).any():
+        # Most often the first few tell.
+        if (ticks[:1000] % (grain * 1000)).any() or (ticks % (grain * 1000)).any():
             break
         grain *= 1000
     return grain
 
 
 def _without_copies(
-    frame: pd.DataFrame, fields: Fields, code: IntArray, time: IntArray, rows: IntArray, duplicates: str
+    frame: pd.DataFrame,
+    fields: Fields,
+    code: Int32Array,
+    time: IntArray,
+    rows: IntArray,
+    kinds: list[AnyInts],
+    duplicates: str,
 ) -> tuple[IntArray, int, int]:
     """The sorted rows without second copies; how many were dropped, how many are suspected."""
     _, where, group = tie_groups(code[rows], time[rows])
-    drop, suspected = duplicated_rows(frame, fields, rows[where], group, duplicates)
+    some = rows[where]
+    drop, suspected = duplicated_rows(frame, fields, some, group, [kind[some] for kind in kinds], duplicates)
     if not drop.any():
         return rows, 0, suspected
     return np.delete(rows, where[drop]), int(drop.sum()), suspected
@@ -251,14 +266,14 @@ def _without_copies(
 
 def _settled(core: Core, ties: str) -> Core:
     """The core with every tie settled, and marked."""
-    tied, where, group = tie_groups(core.code.astype(np.int64), core.time)
+    tied, where, group = tie_groups(core.code, core.time)
     if not len(where):
         return replace(core, tied=tied)
     head = np.ones(len(where), dtype=bool)
     head[1:] = group[1:] != group[:-1]
     starts = where[head][group]
     stops = where[np.append(np.flatnonzero(head)[1:], len(where)) - 1][group]
-    code, node = core.code, core.node.astype(np.int64)
+    code, node = core.code, core.node
     opens = (starts == 0) | (code[starts - 1] != code[starts])
     closes = (stops == len(code) - 1) | (code[np.minimum(stops + 1, len(code) - 1)] != code[stops])
     before = np.where(opens, NAT, core.time[starts - 1])
@@ -266,7 +281,7 @@ def _settled(core: Core, ties: str) -> Core:
     rows = Tied(
         rows=core.rows[where],
         group=group,
-        node=node[where],
+        node=node[where].astype(np.int64),
         execution=execution,
         phase=phase,
         moment=core.time[where],
@@ -278,14 +293,7 @@ def _settled(core: Core, ties: str) -> Core:
         is_exit=core.is_exit[where],
     )
     moved = where[ladder(core.frame, core.fields, rows, core.unit, canonical=ties == "canonical")]
-    place = np.arange(len(code))
-    place[where] = moved
-    return replace(
-        core,
-        rows=core.rows[place],
-        node=core.node[place],
-        is_exit=core.is_exit[place],
-        is_trigger=core.is_trigger[place],
-        is_dtmf=core.is_dtmf[place],
-        tied=tied,
-    )
+    # The arrays were made for this core: what a few rows change is changed in place.
+    for values in (core.rows, core.node, core.is_exit, core.is_trigger, core.is_dtmf):
+        values[where] = values[moved]
+    return replace(core, tied=tied)

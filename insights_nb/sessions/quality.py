@@ -13,7 +13,6 @@ from .endings import COMPLETENESS, VALUES
 from .ledger import Ledger
 from .overview import NEEDS, told
 from .packed import group_quantiles
-from .transitions import find_moves
 
 
 def completeness_table(ledger: Ledger) -> pd.DataFrame:
@@ -182,7 +181,7 @@ def _order(ledger: Ledger) -> Iterator[Check]:
     )
     count = int((core.count(core.tied) > 0).sum())
     yield Check("sessions with ties", count, core.sessions, f"{many(count, 'session', ('holds', 'hold'))} equal times")
-    resting = find_moves(ledger, ends=False).tied if core.timed else np.zeros(0, dtype=bool)
+    resting = ledger.inner_moves.tied if core.timed else np.zeros(0, dtype=bool)
     yield Check(
         "transitions resting on a tie",
         int(resting.sum()),

@@ -15,6 +15,9 @@ from .window import Window
 EPOCH_SLACK_S = 60
 EPOCH_WRONG = 0.05
 
+#: So many visits are looked at before all others, for actions that are never followed by another.
+FIRST_LOOK = 100_000
+
 
 @dataclass(frozen=True, eq=False)
 class Reading:
@@ -97,12 +100,15 @@ def named_nodes(core: Core, names: Iterable[str]) -> BoolArray:
 
 def _gap_limits(core: Core) -> tuple[int, int]:
     """The margin (p99.9 of gaps inside sessions, at least 60 s) and the long gap (their p99)."""
-    gaps = np.diff(core.time)[core.code[1:] == core.code[:-1]] if len(core.time) else np.zeros(0, dtype=np.int64)
-    least = 60 * PER_SECOND[core.unit]
-    if not len(gaps):
+    gaps = np.diff(core.time)
+    between = np.flatnonzero(core.code[1:] != core.code[:-1])
+    # Those between two sessions are put below all others and passed over.
+    gaps[between] = -1
+    least, count = 60 * PER_SECOND[core.unit], len(gaps) - len(between)
+    if not count:
         return least, least
     # The value itself, not one between two: the exact figure has to survive any unit.
-    ranks = [min(len(gaps) - 1, int(np.ceil(q * len(gaps))) - 1) for q in (0.999, 0.99)]
+    ranks = [len(between) + min(count - 1, int(np.ceil(q * count)) - 1) for q in (0.999, 0.99)]
     picked = np.partition(gaps, ranks)
     return max(int(picked[ranks[0]]), least), int(picked[ranks[1]])
 
@@ -111,13 +117,10 @@ def _exits_per_action(core: Core, visits: Visits) -> bool:
     """Whether most sessions of several steps carry exit rows of more than one action."""
     several = np.diff(visits.offsets) > 1
     exits = np.flatnonzero(core.is_exit)
-    code, node = core.code[exits], core.node[exits].astype(np.int64)
+    code, node = core.code[exits], core.node[exits]
     if core.has("action"):
-        high = np.full(core.sessions, -1, dtype=np.int64)
-        low = np.full(core.sessions, len(core.nodes), dtype=np.int64)
-        np.maximum.at(high, code, node)
-        np.minimum.at(low, code, node)
-        varied = high > low
+        varied = np.zeros(core.sessions, dtype=bool)
+        varied[code[1:][(code[1:] == code[:-1]) & (node[1:] != node[:-1])]] = True
     else:
         varied = np.bincount(code, minlength=core.sessions) > 1
     return bool(varied[several].sum() * 2 > several.sum())
@@ -133,13 +136,16 @@ def _terminal_nodes(core: Core, visits: Visits, window: Window, margin: int) -> 
         return np.zeros(count, dtype=bool)
     high = window.high if window.high is not None else int(core.time.max())
     over = core.last() < high - margin
-    judged = over[visits.code]
-    follows = ~visits.last
-    arrival = np.minimum(visits.first + visits.events, len(core.time) - 1)
-    resting_on_tie = core.time[arrival] == core.time[arrival - 1]
-    followed = np.bincount(visits.node[judged & follows & ~resting_on_tie], minlength=count) > 0
-    seen_last = np.bincount(visits.node[judged & visits.last], minlength=count) > 0
-    return seen_last & ~followed
+    ends = np.zeros(count, dtype=bool)
+    ends[visits.node[visits.offsets[1:][over & visits.filled] - 1]] = True
+    # A look at the first visits leaves few actions open, and then few visits to look at.
+    for part in (slice(0, FIRST_LOOK), slice(FIRST_LOOK, None)):
+        node, code = visits.node[part], visits.code[part]
+        places = np.flatnonzero(ends[node])
+        places = places[~visits.last[part][places] & over[code[places]]]
+        arrival = np.minimum(visits.first[part][places] + visits.events[part][places], len(core.time) - 1)
+        ends[node[places[core.time[arrival] != core.time[arrival - 1]]]] = False
+    return ends
 
 
 def _epoch_holds(core: Core, window: Window) -> bool:

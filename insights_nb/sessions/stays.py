@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from .columns import NAT, PER_SECOND, BoolArray, IntArray, in_unit, instants
 from .core import Core
@@ -21,7 +22,7 @@ class Stays:
     enter, leave, dwell : ndarray of int64, shape (V,)
         Counts of the core's unit; ``NAT`` where unknown. ``enter`` is never unknown: it falls back to the first
         event's time.
-    source : ndarray of int64, shape (V,)
+    source : ndarray of int8, shape (V,)
         Position in ``SOURCES``: what the dwell rests on.
     odd : ndarray of bool, shape (V,)
         EndTime before StartTime, or StartTime before the session's start: kept as they stand, and left out of
@@ -31,7 +32,7 @@ class Stays:
     enter: IntArray
     leave: IntArray
     dwell: IntArray
-    source: IntArray
+    source: npt.NDArray[np.int8]
     odd: BoolArray
 
     @property
@@ -59,31 +60,41 @@ def find_stays(core: Core, visits: Visits, reading: Reading) -> Stays:
     count = len(visits)
     if not count:
         none = np.zeros(0, dtype=np.int64)
-        return Stays(none, none, none, none, np.zeros(0, dtype=bool))
-    left = visits.exit >= 0
-    begun, ended = _bounds(core, visits, left)
+        return Stays(none, none, none, none.astype(np.int8), np.zeros(0, dtype=bool))
+    left = np.flatnonzero(visits.exit >= 0)
+    begun = _bound(core, visits, left, "started")
     if reading.exits == "flow":
         begun = np.full(count, NAT, dtype=np.int64)
     first = core.time[visits.first]
-    lone_exit = left & (visits.exit == visits.first)
-    follows = np.zeros(count, dtype=bool)
-    follows[1:] = visits.code[1:] == visits.code[:-1]
+    starts_session = np.ones(count, dtype=bool)
+    starts_session[1:] = visits.code[1:] != visits.code[:-1]
 
-    # An action whose only event is its exit row was entered when the action before it was left.
-    leave = np.where(left, np.where(ended != NAT, ended, core.time[visits.exit]), NAT)
-    handed = np.full(count, NAT, dtype=np.int64)
-    handed[1:] = np.where(follows[1:] & left[:-1], leave[:-1], NAT)
-    enter = np.where(begun != NAT, begun, np.where(lone_exit, handed, first))
+    leave = _bound(core, visits, left, "ended")
+    untold = left[leave[left] == NAT]
+    leave[untold] = core.time[visits.exit[untold]]
+    enter = begun.copy()
+    untold = np.flatnonzero(begun == NAT)
+    enter[untold] = first[untold]
+    # An action whose only event is its exit row was entered when the action before it was left (leave is still NAT for
+    # one without an exit row).
+    lone = untold[visits.exit[untold] == visits.first[untold]]
+    enter[lone] = np.where(starts_session[lone], NAT, leave[lone - 1])
 
     # Without an exit row a visit lasts until the next one is entered, if that is known.
-    after = np.full(count, NAT, dtype=np.int64)
-    after[:-1] = np.where(follows[1:], enter[1:], NAT)
-    leave = np.where(left, leave, after)
+    open_ = np.flatnonzero(visits.exit < 0)
+    handing = open_[~np.append(starts_session, True)[open_ + 1]]
+    leave[handing] = enter[handing + 1]
     known = (enter != NAT) & (leave != NAT)
-    dwell = np.where(known, leave - enter, NAT)
-    source = np.where(~known, 2, np.where(left, 0, 1))
+    unknown = np.flatnonzero(~known)
+    dwell = leave - enter
+    dwell[unknown] = NAT
+    source = np.zeros(count, dtype=np.int8)
+    source[open_] = 1
+    source[unknown] = 2
     odd = (known & (dwell < 0)) | ((begun != NAT) & (begun < _opened(core, visits, reading, begun)[visits.code]))
-    return Stays(np.where(enter != NAT, enter, first), leave, dwell, source, odd)
+    never = np.flatnonzero(enter == NAT)
+    enter[never] = first[never]
+    return Stays(enter, leave, dwell, source, odd)
 
 
 def _opened(core: Core, visits: Visits, reading: Reading, begun: IntArray) -> IntArray:
@@ -99,14 +110,11 @@ def _opened(core: Core, visits: Visits, reading: Reading, begun: IntArray) -> In
     return opened
 
 
-def _bounds(core: Core, visits: Visits, left: BoolArray) -> tuple[IntArray, IntArray]:
-    """StartTime and EndTime of each visit's exit row."""
-    out = []
-    for part in ("started", "ended"):
-        ticks = np.full(len(visits), NAT, dtype=np.int64)
-        series = core.at(part, visits.exit[left])
-        if series is not None:
-            found, unit = instants(series, str(getattr(core.fields, part)))
-            ticks[left] = in_unit(found, unit, core.unit)
-        out.append(ticks)
-    return out[0], out[1]
+def _bound(core: Core, visits: Visits, left: IntArray, part: str) -> IntArray:
+    """StartTime or EndTime of each visit's exit row."""
+    ticks = np.full(len(visits), NAT, dtype=np.int64)
+    series = core.at(part, visits.exit[left])
+    if series is not None:
+        found, unit = instants(series, str(getattr(core.fields, part)))
+        ticks[left] = in_unit(found, unit, core.unit)
+    return ticks

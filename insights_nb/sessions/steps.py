@@ -63,7 +63,7 @@ def _none(like: npt.NDArray[Any]) -> IntArray:
 def _at_exits(ledger: Ledger, part: str) -> Any:
     """The word of ``part`` on each visit's exit row."""
     visits = ledger.visits
-    left = visits.exit >= 0
+    left = np.flatnonzero(visits.exit >= 0)
     codes, words = ledger.core.words_at(part, visits.exit[left])
     out = _none(visits.exit)
     out[left] = codes
@@ -72,8 +72,10 @@ def _at_exits(ledger: Ledger, part: str) -> Any:
 
 def _any_row(ledger: Ledger, mask: BoolArray) -> BoolArray:
     """Visits with a row in ``mask``."""
-    inside = ledger.visits.of_row >= 0
-    return np.bincount(ledger.visits.of_row[inside & mask], minlength=len(ledger.visits)) > 0
+    out = np.zeros(len(ledger.visits), dtype=bool)
+    of_row = ledger.visits.of_row[np.flatnonzero(mask)]
+    out[of_row[of_row >= 0]] = True
+    return out
 
 
 def _entries(ledger: Ledger) -> tuple[Any, Any]:
@@ -87,7 +89,7 @@ def _entries(ledger: Ledger) -> tuple[Any, Any]:
         rows, size = rows[size > 0], size[size > 0]
         length[visits.of_row[rows]] = np.minimum(size, np.iinfo(np.int16).max)
         none[visits.of_row[rows]] = False
-    codes, words = core.words_at("error", np.ones(len(core.rows), dtype=bool))
+    codes, words = core.words_at("error")
     out = _none(visits.first)
     rows = np.flatnonzero((codes >= 0) & (visits.of_row >= 0))
     out[visits.of_row[rows]] = codes[rows]
@@ -104,12 +106,14 @@ def find_sessions(core: Core, ids: Any, wanted_by: str) -> BoolArray:
     """
     given: Iterable[Any] = [ids] if isinstance(ids, str) or not isinstance(ids, Iterable) else ids
     wanted = pd.Index([str(one) for one in given], dtype="str")
-    lost = wanted[~wanted.isin(core.ids)]
+    held = np.asarray(core.ids.isin(wanted))
+    # Looked up among those found: all ids of the log as Python strings would take longer than the answer.
+    lost = wanted[~wanted.isin(core.ids[held])]
     if len(lost):
         near = get_close_matches(str(lost[0]), map(str, core.ids[:5000]), n=1)
         hint = f"The nearest id it holds is {near[0]!r}." if near else "sessions() lists the ids it holds."
         raise FrameError(f"{wanted_by}: the log holds no session {str(lost[0])!r} ({len(lost)} not found).", hint)
-    return np.asarray(core.ids.isin(wanted))
+    return held
 
 
 def timeline_table(ledger: Ledger) -> pd.DataFrame:
@@ -120,7 +124,6 @@ def timeline_table(ledger: Ledger) -> pd.DataFrame:
     gap = np.full(len(core.time), NAT, dtype=np.int64)
     inside = np.concatenate([[False], core.code[1:] == core.code[:-1]]) if len(core.time) else np.zeros(0, dtype=bool)
     gap[inside] = np.diff(core.time, prepend=0)[inside]
-    everything = np.ones(len(core.rows), dtype=bool)
     event = category(core.event[0][core.rows].astype(np.int64), core.event[1]) if core.event is not None else None
     step = pd.array(np.append(visits.step, 0)[visits.of_row], dtype="Int32")
     step[visits.of_row < 0] = pd.NA
@@ -132,8 +135,8 @@ def timeline_table(ledger: Ledger) -> pd.DataFrame:
         "gap": spans(gap, core.unit),
         "EventName": event,
         "action": category(core.node.astype(np.int64) if core.has("action") else _none(core.node), core.nodes.label),
-        "exit_reason": category(*core.words_at("reason", everything)),
-        "exit_path": category(*core.words_at("path", everything)),
+        "exit_reason": category(*core.words_at("reason")),
+        "exit_path": category(*core.words_at("path")),
         "input": _inputs(ledger),
         "flags": _flags(ledger, gap),
     }

@@ -10,16 +10,16 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from .columns import NAT, BoolArray, IntArray, in_unit, instants, words
+from .columns import NAT, AnyInts, BoolArray, IntArray, in_unit, instants, words
 from .fields import Fields, column
 
 
-def tie_groups(code: IntArray, time: IntArray) -> tuple[BoolArray, IntArray, IntArray]:
+def tie_groups(code: AnyInts, time: IntArray) -> tuple[BoolArray, IntArray, IntArray]:
     """Rows that share session and time with a neighbour.
 
     Parameters
     ----------
-    code, time : ndarray of int64
+    code, time : ndarray of ints
         Session and time of each row, sorted by both.
 
     Returns
@@ -43,7 +43,7 @@ def tie_groups(code: IntArray, time: IntArray) -> tuple[BoolArray, IntArray, Int
 
 
 def duplicated_rows(
-    frame: pd.DataFrame, fields: Fields, rows: IntArray, group: IntArray, policy: str
+    frame: pd.DataFrame, fields: Fields, rows: IntArray, group: AnyInts, kinds: list[AnyInts], policy: str
 ) -> tuple[BoolArray, int]:
     """Which of the rows are a second copy of another, and how many only look so.
 
@@ -55,8 +55,10 @@ def duplicated_rows(
         Which column is which.
     rows : ndarray of int64
         Rows of ``frame`` that could be copies.
-    group : ndarray of int64
+    group : ndarray of ints
         Rows are compared only within their group.
+    kinds : list of ndarray of ints
+        What is already known of each row as a number (its action, its event): rows that differ there are no copies.
     policy : {"auto", "drop", "keep"}
         ``auto`` drops rows equal in all columns that carry a TransactionId: the same key pressed twice in one
         second writes two equal rows, and without a transaction nothing tells them from a copy.
@@ -71,17 +73,18 @@ def duplicated_rows(
     drop = np.zeros(len(rows), dtype=bool)
     if policy == "keep" or not len(rows):
         return drop, 0
-    keys = {"group": group}
-    for part in ("transaction", "action", "event"):
-        series = column(frame, fields, part)
-        if series is not None:
-            keys[part] = words(series.iloc[rows])[0]
-    # Codes first, whole rows only where the codes agree: a log is full of ties and nearly free of copies.
-    likely = np.flatnonzero(pd.DataFrame(keys).duplicated(keep=False).to_numpy())
+    # Numbers first, then ids, whole rows only where all agree: a log is full of ties and nearly free of copies.
+    keys = pd.DataFrame({"group": group, **{str(place): kind for place, kind in enumerate(kinds)}})
+    likely = np.flatnonzero(keys.duplicated(keep=False).to_numpy())
+    transaction = column(frame, fields, "transaction")
+    named = np.zeros(len(likely), dtype=bool)
+    if transaction is not None and len(likely):
+        keys = keys.iloc[likely].assign(transaction=words(transaction.iloc[rows[likely]])[0])
+        alike = np.flatnonzero(keys.duplicated(keep=False).to_numpy())
+        likely, named = likely[alike], keys["transaction"].to_numpy()[alike] >= 0
     if not len(likely):
         return drop, 0
     again = frame.iloc[rows[likely]].duplicated(keep="first").to_numpy()
-    named = keys["transaction"][likely] >= 0 if "transaction" in keys else np.zeros(len(likely), dtype=bool)
     if policy == "drop":
         drop[likely] = again
         return drop, 0

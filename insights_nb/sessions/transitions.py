@@ -1,6 +1,5 @@
 """Where sessions go next: counts, sessions, shares and times of every step from one action to another."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,65 +7,16 @@ import pandas as pd
 
 from insights_nb.errors import FrameError
 
-from .columns import BoolArray, IntArray, category, spans
+from .columns import IntArray, category, spans
 from .fields import missing_field
 from .intervals import share
 from .ledger import Ledger
-from .packed import distinct, group_quantiles, tally
+from .moves import Moves
+from .packed import distinct, group_quantiles, numbered, tally
 from .prepare import coarsest
 from .steps import need_time
 
 START, END = "(start)", "(end)"
-
-
-@dataclass(frozen=True, eq=False)
-class Moves:
-    """Every step from one visit to the next, and the known beginnings and ends.
-
-    Attributes
-    ----------
-    source, target : ndarray of int64
-        Nodes; ``K`` stands for the start as a source, for the end as a target.
-    code : ndarray of int64
-        Session.
-    took : ndarray of int64
-        From entering the source to entering the target, -1 where unknown.
-    tied : ndarray of bool
-        The order of the two rests on equal times.
-    """
-
-    source: IntArray
-    target: IntArray
-    code: IntArray
-    took: IntArray
-    tied: BoolArray
-
-
-def find_moves(ledger: Ledger, ends: bool) -> Moves:
-    """The moves of all sessions before their end, in order."""
-    core, visits, stays, endings = ledger.core, ledger.visits, ledger.stays, ledger.endings
-    inside = np.flatnonzero((visits.code[1:] == visits.code[:-1]) & ~endings.after[1:])
-    source, target = visits.node[inside].astype(np.int64), visits.node[inside + 1].astype(np.int64)
-    code = visits.code[inside].astype(np.int64)
-    took = stays.enter[inside + 1] - stays.enter[inside]
-    took = np.where((took < 0) | stays.odd[inside] | stays.odd[inside + 1], -1, took)
-    arrival = visits.first[inside + 1]
-    left = np.where(visits.exit[inside] >= 0, visits.exit[inside], visits.first[inside] + visits.events[inside] - 1)
-    tied = core.time[arrival] == core.time[left]
-    if not ends:
-        return Moves(source, target, code, took, tied)
-    count = len(core.nodes)
-    opened = np.flatnonzero(endings.start_known & visits.filled)
-    closed = np.flatnonzero(endings.end_known & (endings.last_visit >= 0))
-    first, last = visits.node[visits.offsets[opened]], visits.node[endings.last_visit[closed]]
-    extra = len(opened) + len(closed)
-    return Moves(
-        np.concatenate([source, np.full(len(opened), count), last]).astype(np.int64),
-        np.concatenate([target, first, np.full(len(closed), count)]).astype(np.int64),
-        np.concatenate([code, opened, closed]),
-        np.concatenate([took, np.full(extra, -1)]),
-        np.concatenate([tied, np.zeros(extra, dtype=bool)]),
-    )
 
 
 def transitions_table(ledger: Ledger, by: str | None, ends: bool) -> pd.DataFrame:
@@ -74,9 +24,9 @@ def transitions_table(ledger: Ledger, by: str | None, ends: bool) -> pd.DataFram
     need_time(ledger.core, "transitions()")
     if not ledger.core.has("action"):
         raise missing_field(ledger.core.fields, "action", "transitions()")
-    moves = find_moves(ledger, ends)
+    moves = ledger.moves if ends else ledger.inner_moves
     if by is None:
-        return _table(ledger, moves, np.zeros(len(moves.code), dtype=np.int64), None, None)
+        return _table(ledger, moves, None, None, None)
     codes, words = split_codes(ledger, by)
     return _table(ledger, moves, np.where(codes < 0, len(words), codes)[moves.code], by, words)
 
@@ -99,17 +49,21 @@ def split_codes(ledger: Ledger, by: str) -> tuple[IntArray, pd.Index]:
     return column.cat.codes.to_numpy().astype(np.int64), pd.Index(column.cat.categories)
 
 
-def _table(ledger: Ledger, moves: Moves, group: IntArray, by: str | None, words: pd.Index | None) -> pd.DataFrame:
+def _table(
+    ledger: Ledger, moves: Moves, group: IntArray | None, by: str | None, words: pd.Index | None
+) -> pd.DataFrame:
     core = ledger.core
     width = len(core.nodes) + 1
-    pair = (group * width + moves.source) * width + moves.target
+    pair = moves.source * np.int64(width)
+    pair += moves.target
+    if group is not None:
+        pair += group * width * width
     groups = 1 if words is None else len(words) + 1
     held, count = tally(pair, groups * width * width)
-    slot = np.searchsorted(held, pair)
-    sessions = np.bincount(
-        distinct(slot * max(core.sessions, 1) + moves.code) // max(core.sessions, 1), minlength=len(held)
-    )
-    timed = moves.took >= 0
+    slot = numbered(pair, held)
+    slots = max(len(held), 1)
+    sessions = np.bincount(distinct(moves.code * np.int64(slots) + slot) % slots, minlength=len(held))
+    timed = np.flatnonzero(moves.took >= 0)
     grain = coarsest(moves.took[timed], core.unit)
     median, p95 = group_quantiles(slot[timed], moves.took[timed], len(held), (0.5, 0.95), grain)
     source, target, which = held // width % width, held % width, held // width // width

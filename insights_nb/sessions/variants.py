@@ -6,8 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from .columns import BoolArray, IntArray
-from .core import Int32Array, reduce_slices
-from .ledger import Ledger
+from .core import Core, Int32Array, reduce_slices
+from .endings import Endings
+from .visits import Visits
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,16 +49,16 @@ class Variants:
     paths: Paths
 
 
-def session_paths(ledger: Ledger, collapse_repeats: bool) -> Paths:
+def session_paths(core: Core, visits: Visits, endings: Endings, collapse_repeats: bool) -> Paths:
     """The nodes each session visited before its end, in order; repeats in a row once if ``collapse_repeats``."""
-    visits = ledger.visits
-    kept = ~ledger.endings.after
+    kept = np.flatnonzero(~endings.after)
     code, node = visits.code[kept], visits.node[kept]
     if collapse_repeats and len(code):
         fresh = np.ones(len(code), dtype=bool)
         fresh[1:] = (code[1:] != code[:-1]) | (node[1:] != node[:-1])
-        code, node = code[fresh], node[fresh]
-    lengths = np.bincount(code, minlength=ledger.core.sessions)
+        places = np.flatnonzero(fresh)
+        code, node = code[places], node[places]
+    lengths = np.bincount(code, minlength=core.sessions)
     return Paths(node, np.concatenate([[0], np.cumsum(lengths)]))
 
 

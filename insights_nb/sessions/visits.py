@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from .columns import NAT, BoolArray, IntArray, in_unit, instants
-from .core import Core, Int32Array
+from .core import Core, Int32Array, taken
 
 #: TransactionIds split visits when at least this share of neighbouring rows of one action shares one: a few accidental
 #: sharings (kept copies) must not turn a per-row id into an execution id. That many pairs are enough to see it.
@@ -79,20 +79,19 @@ class Visits:
 
     def select(self, core: Core, chosen: BoolArray) -> "Visits":
         """The visits of the sessions in ``chosen``; ``core`` is the log they come from, before its own selection."""
-        kept_row, kept = chosen[core.code], chosen[self.code]
-        row = np.append(np.cumsum(kept_row) - 1, -1)
-        visit = np.append(np.cumsum(kept) - 1, -1).astype(np.int32)
-        number = np.cumsum(chosen) - 1
-        lengths = np.diff(self.offsets)[chosen]
+        kept_row, row_offsets, row_moved = taken(core.offsets, chosen)
+        kept, offsets, moved = taken(self.offsets, chosen)
+        lengths = np.diff(offsets)
+        back, exits, of_row = np.repeat(row_moved, lengths), self.exit[kept], self.of_row[kept_row]
         return replace(
             self,
-            first=row[self.first[kept]],
+            first=self.first[kept] - back,
             events=self.events[kept],
-            exit=row[self.exit[kept]],
-            code=number[self.code[kept]].astype(np.int32),
+            exit=np.where(exits < 0, -1, exits - back),
+            code=np.repeat(np.arange(len(lengths), dtype=np.int32), lengths),
             node=self.node[kept],
-            offsets=np.concatenate([[0], np.cumsum(lengths)]),
-            of_row=visit[self.of_row[kept_row]],
+            offsets=offsets,
+            of_row=np.where(of_row < 0, -1, of_row - np.repeat(moved, np.diff(row_offsets))).astype(np.int32),
         )
 
 
@@ -103,8 +102,9 @@ def transactions_shared(core: Core) -> bool:
     """
     pairs = _runs_on(core)
     some = pairs[:: max(len(pairs) // MANY_PAIRS, 1)]
-    same, other = _transactions(core, some)
-    return bool(same.sum() > SHARED_ENOUGH * max(same.sum() + other.sum(), 1))
+    alike, apart = _transactions(core, some)
+    same = int(_named(core.at("transaction", alike)).sum())
+    return same > SHARED_ENOUGH * max(same + len(apart), 1)
 
 
 def _runs_on(core: Core) -> IntArray:
@@ -113,21 +113,26 @@ def _runs_on(core: Core) -> IntArray:
     return np.flatnonzero((code[1:] == code[:-1]) & (node[1:] == node[:-1]) & ~core.is_exit[:-1]) + 1
 
 
-def _transactions(core: Core, rows: IntArray) -> tuple[BoolArray, BoolArray]:
-    """Which of the rows have the TransactionId of the row before them, and which another one.
+def _transactions(core: Core, rows: IntArray) -> tuple[IntArray, IntArray]:
+    """Those of the rows that have the TransactionId of the row before them, and those that have another one.
 
-    A missing or blank id is neither. Neighbours are compared as they are: numbering millions of distinct ids to learn
-    this would take longer than the sort.
+    A missing or blank id is no other one. Neighbours are compared as they are: numbering millions of distinct ids to
+    learn this would take longer than the sort.
     """
     here, before = core.at("transaction", rows), core.at("transaction", rows - 1)
-    none = np.zeros(len(rows), dtype=bool)
     if here is None or before is None or not len(rows):
-        return none, none
+        return rows[:0], rows[:0]
     texts: list[Any] = [part.astype("str").array for part in (here, before)]
-    named = [np.asarray(pd.Series(text).fillna("").str.strip() != "", dtype=bool) for text in texts]
     same = np.asarray(pd.array(texts[0] == texts[1], dtype="boolean").fillna(False), dtype=bool)
-    known = named[0] & named[1]
-    return known & same, known & ~same
+    # Nearly all are the same, so blank ids are looked for among the few others.
+    apart = np.flatnonzero(~same)
+    apart = apart[_named(texts[0][apart]) & _named(texts[1][apart])]
+    return rows[np.flatnonzero(same)], rows[apart]
+
+
+def _named(texts: Any) -> BoolArray:
+    """Which of the ids are neither missing nor blank."""
+    return np.asarray(pd.Series(texts).astype("str").fillna("").str.strip() != "", dtype=bool)
 
 
 def find_visits(core: Core, steps: str, by_transaction: bool) -> Visits:
@@ -155,15 +160,14 @@ def find_visits(core: Core, steps: str, by_transaction: bool) -> Visits:
         code, node = core.code, core.node
         fresh[1:] = (code[1:] != code[:-1]) | (node[1:] != node[:-1]) | core.is_exit[:-1]
         if by_transaction:
-            pairs = _runs_on(core)
-            fresh[pairs[_transactions(core, pairs)[1]]] = True
+            fresh[_transactions(core, _runs_on(core))[1]] = True
     first = np.flatnonzero(fresh)
     stop = np.append(first[1:], len(fresh)) if len(first) else first
     code = core.code[first]
     return Visits(
         first=first,
         events=stop - first,
-        exit=np.where(core.is_exit[stop - 1], stop - 1, -1) if len(first) else first,
+        exit=np.where(core.is_exit[stop - 1], stop - 1, -1),
         code=code,
         node=core.node[first],
         offsets=_offsets(code, core.sessions),

@@ -80,6 +80,7 @@ def main() -> int:
         print(f"{what:<58} {time.perf_counter() - began:7.1f} s {sampler.peak:8,.0f} MB", flush=True)
         return outcome
 
+    step("the interpreter and the libraries", lambda: time.sleep(0.1))
     account, query = account_and_query(root)
     paths = [path.name for path in sorted(source.glob("*.gz"))][:count]
     duckdb.execute("SET memory_limit = '800MB'")

@@ -119,12 +119,14 @@ class _ShardCopy:
         The threads that parse.
     packed : bool
         Compress the columns.
+    ahead : int, default WORKERS
+        Pieces that may be under way while others are collected.
     """
 
-    def __init__(self, path: Path, asked: pa.Schema, pool: Executor, packed: bool) -> None:
+    def __init__(self, path: Path, asked: pa.Schema, pool: Executor, packed: bool, ahead: int = WORKERS) -> None:
         self._path = path
         self._asked = asked
-        self._parser = Parser(pool)
+        self._parser = Parser(pool, ahead)
         self._packed = packed
         self._writer: copyfile.Writer | None = None
 
@@ -210,7 +212,9 @@ class Copyist:
             Bytes of the disk that the shards leave free.
         """
         self._allowed = min(self._allowed, free // 2)
-        return Follower(self, _ShardCopy(path, self._asked, self._pool, packed=self._taken > PLAIN), path)
+        # Several shards arrive at once and share the threads: one piece of each ahead keeps these busy.
+        made = _ShardCopy(path, self._asked, self._pool, packed=self._taken > PLAIN, ahead=1)
+        return Follower(self, made, path)
 
     def may_take(self, size: int) -> bool:
         """Whether so many bytes more may be copied; counts them."""

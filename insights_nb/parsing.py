@@ -58,10 +58,13 @@ class Parser:
     ----------
     pool : Executor
         The threads that parse.
+    ahead : int, default WORKERS
+        Pieces that may be under way while others are collected.
     """
 
-    def __init__(self, pool: Executor) -> None:
+    def __init__(self, pool: Executor, ahead: int = WORKERS) -> None:
         self._pool = pool
+        self._ahead = ahead
         self._under_way: deque[tuple[_Place, Future[pa.RecordBatch | Refusal]]] = deque()
         self._place = _Place(Shape("", (), pa.schema([])))
         self._parts: list[bytes | memoryview] = []
@@ -89,7 +92,7 @@ class Parser:
         if not end and self._length > _LONGEST_RECORD:
             name = self._place.shape.name
             raise FrameError(f"{name} has a record of over {_LONGEST_RECORD >> 20} MiB.", HINT)
-        while len(self._under_way) > WORKERS:
+        while len(self._under_way) > self._ahead:
             yield self._settled()
 
     def end(self) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, example, settings
 from hypothesis import given as of
 from hypothesis import strategies as st
 
@@ -272,6 +272,7 @@ def test_copies_with_a_transaction_change_nothing(frame: pd.DataFrame) -> None:
     st.integers(0, 2400),
     st.booleans(),
 )
+@example(45, "action", 1580, 44, False)  # the trigger's call is before the window, its exit is in it
 def test_a_narrow_window_makes_no_session_whole(seed: int, per: str, low: int, length: int, whole: bool) -> None:
     """No session is complete in a cut of the log that was not all there."""
     frame = make_log(25, seed=seed, per=per, span=1800, whole_seconds=whole)

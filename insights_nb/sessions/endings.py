@@ -154,7 +154,7 @@ def _beginnings(core: Core, visits: Visits, reading: Reading) -> tuple[BoolArray
 
     A trigger row alone proves no beginning: its action may have rows before the window's edge, and a flow reached by
     Jump To has a trigger in mid-session. So where the session id tells the start, that decides; without it a trigger
-    has to be in the first step.
+    has to be in the first step, and that step must have been entered inside the window.
     """
     window, first = reading.window, core.first()
     slack = EPOCH_SLACK_S * PER_SECOND[core.unit]
@@ -166,11 +166,25 @@ def _beginnings(core: Core, visits: Visits, reading: Reading) -> tuple[BoolArray
         near = ~dated | (np.abs(first - epochs) <= slack)
         return nobody, core.filled & near & (opened | (dated & (not reading.triggers))), nobody
     edge = first <= window.low + reading.margin
-    left_cut = core.filled & np.where(dated, epochs < window.low, ~opened & edge)
+    early = _entered(core, visits) < window.low
+    left_cut = core.filled & np.where(dated, epochs < window.low, early | (~opened & edge))
     triggered = np.where(dated, core.count(core.is_trigger) > 0, opened) & ~left_cut
     if reading.triggers:
         return left_cut, core.filled & triggered, core.filled & ~triggered & ~left_cut
     return left_cut, core.filled & ~left_cut, nobody
+
+
+def _entered(core: Core, visits: Visits) -> IntArray:
+    """When each session's first step was entered, by the StartTime of its exit; the first event's time without one."""
+    out = core.first().copy()
+    begun = np.flatnonzero(visits.filled)
+    begun = begun[visits.exit[visits.offsets[begun]] >= 0]
+    rows = visits.exit[visits.offsets[begun]]
+    if len(rows) and (started := core.at("started", rows)) is not None:
+        ticks, unit = instants(started, str(core.fields.started))
+        ticks = in_unit(ticks, unit, core.unit)
+        out[begun] = np.where(ticks == NAT, out[begun], np.minimum(ticks, out[begun]))
+    return out
 
 
 def _opened_by_trigger(core: Core, visits: Visits) -> BoolArray:

@@ -98,7 +98,8 @@ def _booleans(column: Column) -> Column:
 
 def _instants(column: Column) -> Column:
     if is_all(pc.ends_with(column, pattern=" UTC")):
-        bare = pc.utf8_slice_codeunits(column, start=0, stop=-4)
+        # As bytes, which need not be counted as characters.
+        bare = pc.binary_slice(column.view(pa.large_binary()), start=0, stop=-4).view(TEXT)
     else:
         bare = pc.replace_substring_regex(column, pattern="( UTC|Z)$", replacement="")
     # arrow's own parser checks the rest; by length, what is left is a date, a time and at most six digits.

@@ -204,7 +204,7 @@ class _Lines:
         self._name = name
         self._inside = False
         self._first: bytes | None = b""  # of the header, until it is whole
-        self._tail: list[bytes] = []
+        self._tail: list[bytes | memoryview] = []
         self._tail_size = 0
         self.count = 0
         self.header = b""
@@ -215,7 +215,7 @@ class _Lines:
         if not cut:
             self._keep(text)
             return b"", 0
-        self._tail.append(text[:cut])
+        self._tail.append(memoryview(text)[:cut])
         whole = b"".join(self._tail)
         self._tail, self._tail_size = [], 0
         self._keep(text[cut:])

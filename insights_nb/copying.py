@@ -8,7 +8,7 @@ is wanted, and what is wrong with them is said then.
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -126,15 +126,17 @@ class _ShardCopy:
     def __init__(self, path: Path, asked: pa.Schema, pool: Executor, packed: bool, ahead: int = WORKERS) -> None:
         self._path = path
         self._asked = asked
+        self._pool = pool
         self._parser = Parser(pool, ahead)
         self._packed = packed
+        self._writing: Future[None] | None = None
         self._writer: copyfile.Writer | None = None
 
     def take(self, header: tuple[str, ...], records: Records) -> None:
         """Take the next records; FrameError where they are not what the columns promise."""
         writer = self._writer or self._begun(header)
         for batch in self._parser.feed(records):
-            writer.write(batch)
+            self._write(writer, batch)
 
     def end(self, facts: ShardFacts, last: bytes) -> None:
         """Take the last record, and give the copy its name."""
@@ -142,16 +144,31 @@ class _ShardCopy:
         self._parser.end()
         writer = self._writer or self._begun(facts.header)
         for batch in self._parser.rest():
-            writer.write(batch)
+            self._write(writer, batch)
+        self._written()
         writer.finish(facts.sha256)
         self._writer = None
 
     def drop(self) -> None:
         """Leave nothing half done behind."""
         self._parser.drop()
+        if self._writing is not None and not self._writing.cancel():
+            wait([self._writing])  # or it would write to a file that is closed
+        self._writing = None
         if self._writer is not None:
             self._writer.abandon()
             self._writer = None
+
+    def _write(self, writer: copyfile.Writer, batch: pa.RecordBatch) -> None:
+        """Let a thread write a batch, after the one before it: this one has the next text to inflate."""
+        self._written()
+        self._writing = self._pool.submit(writer.write, batch)
+
+    def _written(self) -> None:
+        """Wait for the last write; OSError where the disk said no."""
+        if self._writing is not None:
+            self._writing.result()
+            self._writing = None
 
     def _begun(self, header: tuple[str, ...]) -> copyfile.Writer:
         distinct(header, self._path.name)
@@ -265,7 +282,7 @@ class Follower:
             return False
         try:
             work(self._made)
-        except (OSError, FrameError, RuntimeError, pa.ArrowException):
+        except (OSError, FrameError, RuntimeError, CancelledError, pa.ArrowException):
             # A disk without room, cells that are not what they should be, a pool that was shut down by Stop.
             self._copyist.give_up()
             self.drop()

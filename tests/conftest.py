@@ -27,3 +27,9 @@ def clean_settings(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.Tem
 def copies_of_small_reports(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the columnar copy of every report, that faults meet it too; by itself it is made of larger ones."""
     monkeypatch.setattr("insights_nb.copying.SMALLEST", 0)
+
+
+def pytest_sessionfinish() -> None:
+    """Close what widgets are left: at the interpreter's exit each would complain that its connection is gone."""
+    if widgets := sys.modules.get("ipywidgets"):
+        widgets.Widget.close_all()

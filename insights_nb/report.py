@@ -139,9 +139,9 @@ class Report:
     def scan(self, timeout: float | None = None) -> "Dataset":
         """Wait for the report and return its rows as a lazy dataset, for reports larger than the memory.
 
-        The rows stay on disk, in a columnar copy that is written now where there is none (compressed, about a
-        third of the CSV, if that is over 2 GiB). duckdb and polars take the dataset as it is and read only the
-        columns and rows they need.
+        The rows stay on disk, in a columnar copy that is written while the report is fetched, or now where there is
+        none: the first 2 GiB of CSV as they are, what follows compressed to about a third. duckdb and polars take the
+        dataset as it is and read only the columns and rows they need.
 
         Parameters
         ----------

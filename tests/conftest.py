@@ -30,6 +30,10 @@ def copies_of_small_reports(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def pytest_sessionfinish() -> None:
-    """Close what widgets are left: at the interpreter's exit each would complain that its connection is gone."""
-    if widgets := sys.modules.get("ipywidgets"):
-        widgets.Widget.close_all()
+    """Cut what widgets are left off from their front end: at the interpreter's exit each would complain of its loss.
+
+    Closing them will not do: tests that start a kernel have put another register of connections in place meanwhile.
+    """
+    if widgets := sys.modules.get("ipywidgets.widgets.widget"):
+        for widget in list(widgets._instances.values()):
+            widget.comm = None

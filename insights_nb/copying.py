@@ -119,11 +119,11 @@ class _ShardCopy:
         The threads that parse.
     packed : bool
         Compress the columns.
-    ahead : int, default WORKERS
+    ahead : int, default twice WORKERS
         Pieces that may be under way while others are collected.
     """
 
-    def __init__(self, path: Path, asked: pa.Schema, pool: Executor, packed: bool, ahead: int = WORKERS) -> None:
+    def __init__(self, path: Path, asked: pa.Schema, pool: Executor, packed: bool, ahead: int = 2 * WORKERS) -> None:
         self._path = path
         self._asked = asked
         self._pool = pool

@@ -58,11 +58,11 @@ class Parser:
     ----------
     pool : Executor
         The threads that parse.
-    ahead : int, default WORKERS
+    ahead : int, default twice WORKERS
         Pieces that may be under way while others are collected.
     """
 
-    def __init__(self, pool: Executor, ahead: int = WORKERS) -> None:
+    def __init__(self, pool: Executor, ahead: int = 2 * WORKERS) -> None:
         self._pool = pool
         self._ahead = ahead
         self._under_way: deque[tuple[_Place, Future[pa.RecordBatch | Refusal]]] = deque()

@@ -159,42 +159,43 @@ def _sent(
     limit.daemon = True
     host = urlsplit(url).hostname
     try:
-        limit.start()
-        with requests.Session() as session:
-            session.mount("http://", line)
-            session.mount("https://", line)
-            with session.request(
-                method,
-                url,
-                data=None if body is None else json.dumps(body, default=_revealed, ensure_ascii=False).encode(),
-                headers=_HEADERS if body is None else {**_HEADERS, "Content-Type": "application/json"},
-                auth=_Auth(token),
-                timeout=(CONNECT_SECONDS, READ_SECONDS),
-                allow_redirects=False,
-                stream=True,
-                # The way to this machine itself leads through no proxy, whatever the environment says.
-                proxies={"no_proxy": str(host)} if host in LOOPBACK else None,
-            ) as response:
-                chunks, size = [], 0
-                while chunk := response.raw.read1(65536):
-                    chunks.append(chunk)
-                    size += len(chunk)
-                    line.late = line.late or time.monotonic() > deadline
-                    if line.late or size > ANSWER_BYTES:
-                        break
-                if line.late:
-                    # Cut in its head, an answer looks like a whole one with little to say.
-                    raise requests.ReadTimeout
-                target = urlsplit(response.headers.get("Location", "")).hostname or ""
-                return response.status_code, target, b"".join(chunks)
-    finally:
         try:
+            limit.start()
+            with requests.Session() as session:
+                session.mount("http://", line)
+                session.mount("https://", line)
+                with session.request(
+                    method,
+                    url,
+                    data=None if body is None else json.dumps(body, default=_revealed, ensure_ascii=False).encode(),
+                    headers=_HEADERS if body is None else {**_HEADERS, "Content-Type": "application/json"},
+                    auth=_Auth(token),
+                    timeout=(CONNECT_SECONDS, READ_SECONDS),
+                    allow_redirects=False,
+                    stream=True,
+                    # The way to this machine itself leads through no proxy, whatever the environment says.
+                    proxies={"no_proxy": str(host)} if host in LOOPBACK else None,
+                ) as response:
+                    chunks, size = [], 0
+                    while chunk := response.raw.read1(65536):
+                        chunks.append(chunk)
+                        size += len(chunk)
+                        line.late = line.late or time.monotonic() > deadline
+                        if line.late or size > ANSWER_BYTES:
+                            break
+                    if line.late:
+                        # Cut in its head, an answer looks like a whole one with little to say.
+                        raise requests.ReadTimeout
+                    target = urlsplit(response.headers.get("Location", "")).hostname or ""
+                    return response.status_code, target, b"".join(chunks)
+        finally:
             limit.cancel()
             with suppress(RuntimeError):  # stopped before it had begun
                 limit.join()
-        except KeyboardInterrupt:
-            limit.cancel()  # else it outlives the call by as long as the deadline
-            raise
+    except KeyboardInterrupt:
+        # It may have struck before the end had begun; else the timer outlives the call by as long as the deadline.
+        limit.cancel()
+        raise
 
 
 def _revealed(value: object) -> str:

@@ -218,7 +218,7 @@ class Copyist:
         """Names of the files beside the shards that are their copies."""
         return [name for path in self._made for name in copyfile.files_of(path)]
 
-    def follow(self, path: Path, free: int) -> "Follower":
+    def follow(self, path: Path, free: int) -> "_Follower":
         """Return what reads along with a shard.
 
         Parameters
@@ -231,7 +231,7 @@ class Copyist:
         self._allowed = min(self._allowed, free // 2)
         # Several shards arrive at once and share the threads: one piece of each ahead keeps these busy.
         made = _ShardCopy(path, self._asked, self._pool, packed=self._taken > PLAIN, ahead=1)
-        return Follower(self, made, path)
+        return _Follower(self, made, path)
 
     def may_take(self, size: int) -> bool:
         """Whether so many bytes more may be copied; counts them."""
@@ -249,7 +249,7 @@ class Copyist:
         self._failed = True
 
 
-class Follower:
+class _Follower:
     """Reads along with one shard for a :class:`Copyist`; raises nothing."""
 
     def __init__(self, copyist: Copyist, made: _ShardCopy, path: Path) -> None:

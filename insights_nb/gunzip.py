@@ -33,7 +33,9 @@ def inflate(path: Path) -> Iterator[bytes]:
     Raises
     ------
     IntegrityError
-        As :func:`inspect_shard`, without the checks on the CSV text.
+        Not gzip, cut short, failing its CRC or length, or trailed by anything but NUL padding.
+    OSError
+        The file cannot be read.
     """
     members = Members(path.name)
     for chunk in disk.read_blocks(path):
